@@ -1,0 +1,68 @@
+# `make book` and `make test` work as the first command on a fresh machine.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
+SITE := _build/html/index.html
+# A folder or a zip with the course's data, for `make run` and `make results`.
+DATA ?=
+
+export TF_CPP_MIN_LOG_LEVEL := 3
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYDEVD_DISABLE_FILE_VALIDATION := 1
+with_data = $(if $(DATA),SEQUENCE_DATA="$(abspath $(DATA))")
+
+.PHONY: help book test lab run results sample course-data bench clean
+.DELETE_ON_ERROR:
+
+help:  ## list these commands
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+book: $(SITE)  ## build the site from the stored outputs, into _build/html
+	@echo "Open _build/html/index.html"
+
+test: $(INSTALLED) $(SITE)  ## check everything, on the sample that ships
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	SEQUENCE_DATA=data/sample $(BIN)/pytest -n 2 --dist loadfile tests
+	$(BIN)/python tests/with_solutions.py _build/with_solutions $(NOTEBOOKS)
+	SEQUENCE_DATA="$(abspath data/sample)" $(BIN)/pytest --nbval-lax --nbval-current-env \
+		--nbval-cell-timeout=600 -n 2 --dist loadfile _build/with_solutions
+
+lab: $(INSTALLED)  ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+run: $(INSTALLED)  ## execute all notebooks and store their outputs [DATA=folder or zip]
+	$(with_data) $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \
+		--ExecutePreprocessor.timeout=900 --ExecutePreprocessor.record_timing=False \
+		--ExecutePreprocessor.coalesce_streams=True \
+		"--ExecutePreprocessor.extra_arguments=['--IPKernelApp.capture_fd_output=False']" \
+		$(NOTEBOOKS)
+
+results: $(INSTALLED)  ## record the runs that are missing in data/results [DATA=folder or zip]
+	$(BIN)/python data/make_results.py $(if $(DATA),--data "$(DATA)")
+
+sample: $(INSTALLED)  ## make data/sample again, bit for bit
+	$(BIN)/python data/make_sample.py
+
+course-data: $(INSTALLED)  ## fetch the report's own data into data/course, if you say yes
+	$(BIN)/python data/fetch_course.py
+
+bench: $(INSTALLED)  ## time an epoch on length buckets beside stock Keras
+	$(BIN)/python benchmarks/epoch.py $(if $(DATA),--data "$(DATA)")
+
+clean:  ## remove what was built, not what was installed
+	rm -rf _build .pytest_cache .ruff_cache .hypothesis test-artefacts
+
+$(INSTALLED): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else \
+		f"found Python {v.major}.{v.minor}; expected 3.11 to 3.13: try make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -r requirements.txt
+	@touch $@
+
+# The site depends on every file that Git would see, so that nothing changed means nothing to do.
+$(SITE): $(INSTALLED) _config.yml _toc.yml README.md $(NOTEBOOKS) \
+		$(shell find book helpers data/results data/*.md -type f -not -name '*.pyc' 2> /dev/null)
+	$(BIN)/jupyter-book build . -W -n --keep-going --quiet
+	@touch $@
