@@ -1,0 +1,1 @@
+"""What two notebooks share: data, padding, models, training, figures."""

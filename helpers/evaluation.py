@@ -1,0 +1,137 @@
+"""Read the recorded runs beside the report's numbers."""
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import confusion_matrix
+
+from helpers.training import load_results
+
+
+def recorded(dataset, protocol="validated", cells=("SimpleRNN", "LSTM")):
+    """Return the recorded runs of one data set and protocol, with their curves and predictions.
+
+    Parameters
+    ----------
+    dataset : str
+        ``handwriting`` or ``cv_segments``.
+    protocol : str
+    cells : sequence of str
+
+    Returns
+    -------
+    runs, curves, predictions : pandas.DataFrame
+        As :func:`helpers.training.load_results` describes them; ``curves`` and ``predictions``
+        also carry ``cell``, ``architecture`` and ``seed``.
+
+    Raises
+    ------
+    ValueError
+        If no such run is recorded.
+    """
+    tables = load_results()
+    runs = tables["runs"]
+    if len(runs):
+        runs = runs[
+            (runs["dataset"] == dataset) & (runs["protocol"] == protocol) & runs["cell"].isin(cells)
+        ]
+    if not len(runs):
+        raise ValueError(f"found no {protocol} runs of {dataset}; expected some: make results")
+    keys = runs[["run", "cell", "architecture", "seed"]]
+    return runs, tables["curves"].merge(keys, on="run"), tables["predictions"].merge(keys, on="run")
+
+
+def chosen_architectures(runs):
+    """Return, for each cell, the architecture with the best mean validation accuracy.
+
+    Parameters
+    ----------
+    runs : pandas.DataFrame
+
+    Returns
+    -------
+    dict
+        ``{cell: architecture}``.
+    """
+    mean = runs.groupby(["cell", "architecture"])["validation_accuracy"].mean()
+    return {cell: int(mean[cell].idxmax()) for cell in dict.fromkeys(runs["cell"])}
+
+
+def accuracy_table(runs, reported):
+    """Put the accuracies of one cell beside the report's, a row per architecture.
+
+    Parameters
+    ----------
+    runs : pandas.DataFrame
+        Of one cell.
+    reported : dict
+        The same cell's entry of :func:`helpers.data.load_report`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Means over seeds, and the lowest and highest test accuracy.
+    """
+    rows = []
+    for number, group in runs.groupby("architecture"):
+        test = group["test_accuracy"]
+        rows.append(
+            {
+                "architecture": number,
+                "report, train": reported["train_accuracy"][number - 1],
+                "ours, train": group["train_accuracy"].mean(),
+                "ours, validation": group["validation_accuracy"].mean(),
+                "report, test": reported["test_accuracy"][number - 1],
+                "ours, test": test.mean(),
+                "lowest to highest": f"{test.min():.2f} to {test.max():.2f}",
+                "ours, balanced": group["test_balanced_accuracy"].mean(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def pooled_confusion(predictions, cell, architecture, classes):
+    """Count the test predictions of all seeds of one network.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+    cell : str
+    architecture : int
+    classes : sequence of str
+
+    Returns
+    -------
+    array, shape (classes, classes), int
+        Rows are true classes.
+    """
+    p = predictions[
+        (predictions["cell"] == cell)
+        & (predictions["architecture"] == architecture)
+        & (predictions["split"] == "test")
+    ]
+    return confusion_matrix(p["label"], p["predicted"], labels=classes)
+
+
+def recall_by_class(matrix):
+    """Share of each true class that lies on the diagonal, shape (classes,)."""
+    matrix = np.asarray(matrix)
+    return np.diag(matrix) / matrix.sum(axis=1)
+
+
+def replay_stopping_rule(losses, threshold=1e-4):
+    """Return the epoch after which the report's rule would have stopped a recorded curve.
+
+    Parameters
+    ----------
+    losses : array, shape (epochs,)
+        Mean training loss of each epoch.
+    threshold : float
+
+    Returns
+    -------
+    float
+        The first epoch, from 1, whose loss differs by less than ``threshold`` from the one
+        before; NaN if there is none.
+    """
+    still = np.flatnonzero(np.abs(np.diff(losses)) < threshold)
+    return float(still[0] + 2) if len(still) else np.nan

@@ -1,0 +1,325 @@
+"""The book's figures, one function each, and its tables and sliders.
+
+Sizes and colours come from ``book.mplstyle`` (``plt.style.use("helpers.book")``).
+"""
+
+import html
+import json
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from IPython.display import HTML
+from matplotlib.ticker import MaxNLocator
+
+from helpers.padding import scale_keep_aspect
+
+
+def panels(rows, columns, height=1.0, **options):
+    """Return ``rows × columns`` axes in a figure of the book's width.
+
+    Parameters
+    ----------
+    rows, columns : int
+    height : float
+        Height of the figure as a share of its width.
+    **options
+        For :func:`matplotlib.pyplot.subplots`.
+
+    Returns
+    -------
+    array of matplotlib axes, shape (rows, columns)
+    """
+    width = plt.rcParams["figure.figsize"][0]
+    _, axes = plt.subplots(rows, columns, figsize=(width, height * width), squeeze=False, **options)
+    return axes
+
+
+def table(frame, caption=None, decimals=3):
+    """Show a data frame without its index, numbers rounded, columns named by their titles.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+    caption : str, optional
+    decimals : int
+
+    Returns
+    -------
+    pandas.io.formats.style.Styler
+    """
+    style = frame.style.hide(axis="index").format(precision=decimals, na_rep="–")
+    # The same id at every execution, so that a stored output changes only with its numbers.
+    style.set_uuid("table").set_table_attributes('class="dataframe"')
+    return style.set_caption(caption) if caption else style
+
+
+# --- Strokes ----------------------------------------------------------------------------------
+
+
+def plot_stroke(x, ax):
+    """Draw one stroke with a dot where the pen comes down.
+
+    Parameters
+    ----------
+    x : array, shape (T, 2)
+    ax : matplotlib axes
+    """
+    ax.plot(x[:, 0], x[:, 1], color="C0", linestyle="-")
+    ax.plot(*x[0], "o", color="C1")
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+
+
+def plot_stroke_grid(dataset, per_class=5, scale=scale_keep_aspect):
+    """Draw the first strokes of each class, a row a class: the report's figure 2.1.
+
+    Parameters
+    ----------
+    dataset : SequenceDataset
+    per_class : int
+    scale : callable
+        From one sequence to one sequence.
+    """
+    rows = len(dataset.classes)
+    axes = panels(rows, per_class, height=0.16 * rows)
+    for label, name in enumerate(dataset.classes):
+        for ax, i in zip(axes[label], np.flatnonzero(dataset.train.y == label), strict=False):
+            plot_stroke(scale(dataset.train.x[i]), ax)
+        axes[label, 0].set_ylabel(name, rotation=0, ha="right", va="center")
+
+
+def stroke_svg(x, steps=None):
+    """Draw the first steps of a stroke as a small SVG, the rest in grey.
+
+    Parameters
+    ----------
+    x : array, shape (T, 2)
+        Scaled to 0…1.
+    steps : int, optional
+        How many steps are written; all if not given.
+
+    Returns
+    -------
+    str
+    """
+    top = 20 + 260 * x[:, 1].max()
+    points = [f"{20 + 260 * a:.0f},{top - 260 * b:.0f}" for a, b in x]
+    done = points[: len(points) if steps is None else steps]
+    pen = done[-1].split(",")
+    return (
+        f'<svg viewBox="0 0 300 {top + 20:.0f}" xmlns="http://www.w3.org/2000/svg">'
+        f'<polyline points="{" ".join(points)}" fill="none" stroke="#c4c4c4" stroke-width="2"/>'
+        f'<polyline points="{" ".join(done)}" fill="none" stroke="#0072B2" stroke-width="4"/>'
+        f'<circle cx="{pen[0]}" cy="{pen[1]}" r="7" fill="#D55E00"/></svg>'
+    )
+
+
+# --- Speech -----------------------------------------------------------------------------------
+
+
+def plot_mfcc(x, ax, title=""):
+    """Draw one segment as a heat map, time to the right, its 39 features upwards.
+
+    Parameters
+    ----------
+    x : array, shape (T, 39)
+        Each feature standardised, so that all share one colour scale.
+    ax : matplotlib axes
+
+    Returns
+    -------
+    matplotlib.image.AxesImage
+    """
+    image = ax.imshow(x.T, vmin=-3, vmax=3, extent=(0, len(x), 0, x.shape[1]))
+    for edge in (13, 26):
+        ax.axhline(edge, color="white", linestyle="-", linewidth=1)
+    ax.set_yticks([6.5, 19.5, 32.5], ["static", "Δ", "ΔΔ"])
+    ax.set(title=title)
+    ax.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+    return image
+
+
+def plot_mfcc_maps(x, titles):
+    """Draw segments side by side on one colour scale: the report's figure 3.1.
+
+    Parameters
+    ----------
+    x : list of arrays, each of shape (T_i, 39)
+        Standardised.
+    titles : list of str
+    """
+    axes = panels(1, len(x), height=0.42, sharey=True)
+    for ax, sequence, title in zip(axes[0], x, titles, strict=True):
+        image = plot_mfcc(sequence, ax, title)
+    axes[0, 0].set_ylabel("feature")
+    axes[0, len(x) // 2].set_xlabel("frame")
+    bar = axes[0, 0].figure.colorbar(image, ax=axes, shrink=0.8)
+    bar.set_label("standard deviations from the mean")
+
+
+# --- Either data set --------------------------------------------------------------------------
+
+
+def plot_lengths(dataset):
+    """Draw how long the sequences of each class are, train beside test."""
+    (axes,) = panels(1, 2, height=0.42, sharex=True, sharey=True)
+    for ax, (name, split) in zip(
+        axes, [("train", dataset.train), ("test", dataset.test)], strict=True
+    ):
+        frame = pd.DataFrame({"steps": split.lengths, "class": np.array(dataset.classes)[split.y]})
+        sns.boxplot(
+            frame, x="steps", y="class", order=dataset.classes, ax=ax, color="C4", fliersize=2
+        )
+        ax.set(title=f"{name}: {len(split)} sequences", ylabel="")
+        ax.grid(axis="x")
+
+
+def plot_learning_curves(curves, metric="loss", ax=None, label="training error"):
+    """Draw one line per architecture and its seeds in the same colour, thinner.
+
+    Parameters
+    ----------
+    curves : pandas.DataFrame
+        Columns ``architecture``, ``seed``, ``epoch`` and ``metric``.
+    metric : str
+    ax : matplotlib axes, optional
+    label : str
+        Of the vertical axis.
+    """
+    ax = ax or plt.gca()
+    for k, (number, runs) in enumerate(curves.groupby("architecture")):
+        style = plt.rcParams["axes.prop_cycle"].by_key()["linestyle"][k]
+        for seed, run in runs.groupby("seed"):
+            first = seed == runs["seed"].min()
+            ax.plot(
+                run["epoch"],
+                run[metric],
+                color=f"C{k}",
+                linestyle=style,
+                alpha=1 if first else 0.45,
+                linewidth=None if first else 0.8,
+                label=f"architecture {number}" if first else None,
+            )
+    ax.set(xlabel="epoch", ylabel=label)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.grid(axis="y")
+    return ax
+
+
+def plot_confusion(matrices, classes, titles, columns=2):
+    """Draw confusion matrices, coloured by the share of each true class.
+
+    Parameters
+    ----------
+    matrices : list of arrays, each of shape (classes, classes)
+        Counts; rows are true classes, columns predictions.
+    classes : sequence of str
+    titles : list of str
+    columns : int
+        Matrices in a row.
+    """
+    rows = -(-len(matrices) // columns)
+    axes = panels(rows, columns, height=0.6 if len(matrices) == 1 else rows / columns)
+    for ax, matrix, title in zip(axes.flat, matrices, titles, strict=True):
+        matrix = np.asarray(matrix)
+        sns.heatmap(
+            matrix / matrix.sum(axis=1, keepdims=True),
+            annot=matrix,
+            fmt="g",
+            vmin=0,
+            vmax=1,
+            cmap="Blues",
+            cbar=False,
+            square=True,
+            linewidths=1,
+            xticklabels=classes,
+            yticklabels=classes,
+            ax=ax,
+        )
+        ax.set(title=title, xlabel="predicted", ylabel="true")
+        ax.tick_params(length=0, rotation=0)
+
+
+def plot_scores(runs, reported=None, lines=None):
+    """Draw each run's test accuracy by architecture, beside what the report says.
+
+    Parameters
+    ----------
+    runs : pandas.DataFrame
+        Columns ``cell``, ``architecture``, ``test_accuracy``.
+    reported : dict, optional
+        ``{cell: {"test_accuracy": [five numbers]}}``.
+    lines : dict, optional
+        ``{name: accuracy}``, drawn across: baselines.
+    """
+    cells = list(dict.fromkeys(runs["cell"]))
+    (axes,) = panels(1, len(cells), height=0.45, sharey=True)
+    for ax, cell in zip(axes, cells, strict=True):
+        here = runs[runs["cell"] == cell]
+        ax.plot(
+            here["architecture"], here["test_accuracy"], "o", color="C0", alpha=0.7,
+            linestyle="none", label="this book, one run",
+        )  # fmt: skip
+        if reported:
+            ax.plot(
+                range(1, 6), reported[cell]["test_accuracy"], "D", color="C1", mfc="none",
+                linestyle="none", label="report",
+            )  # fmt: skip
+        for k, (name, value) in enumerate((lines or {}).items()):
+            ax.axhline(value, color="0.35", linestyle=["--", ":", "-."][k], label=name)
+        ax.set(title=cell, xlabel="architecture", xticks=range(1, 6))
+        ax.grid(axis="y")
+    axes[0].set_ylabel("test accuracy")
+    axes[-1].legend(loc="lower right")
+
+
+# --- Sliders ----------------------------------------------------------------------------------
+
+
+def slider(frames, labels, name, start=None):
+    """Show one of several pictures, chosen by a slider, in a page that needs no server.
+
+    Works by mouse, touch and keyboard, in a notebook and in the built book; printed, it shows the
+    picture it stands at.
+
+    Parameters
+    ----------
+    frames : list of str
+        SVG each.
+    labels : list of str
+        What the picture shows, in words: read out, and written beside the slider.
+    name : str
+        Of the slider. Unique on its page.
+    start : int, optional
+        The picture shown first; the last if not given.
+
+    Returns
+    -------
+    IPython.display.HTML
+    """
+    if len(frames) != len(labels):
+        raise ValueError(f"found {len(frames)} frames and {len(labels)} labels; expected as many")
+    start = len(frames) - 1 if start is None else start
+    key = "slider-" + "".join(c if c.isalnum() else "-" for c in name.lower())
+    stored = json.dumps([frames, labels]).replace("</", "<\\/")
+    return HTML(
+        f'<figure class="book-slider" id="{key}" style="max-width:22rem;margin:0 auto">'
+        f'<div role="img" aria-label="{html.escape(labels[start])}" '
+        f'style="background:white;border-radius:6px">{frames[start]}</div>'
+        f'<label style="display:block">{html.escape(name)}'
+        f'<input type="range" min="0" max="{len(frames) - 1}" value="{start}" '
+        f'style="width:100%;min-height:1.8rem" aria-valuetext="{html.escape(labels[start])}">'
+        f"</label><output>{html.escape(labels[start])}</output>"
+        f"<script>(function(){{"
+        f'var root=document.getElementById("{key}"),stored={stored},'
+        f'input=root.querySelector("input"),picture=root.querySelector("div"),'
+        f'text=root.querySelector("output");'
+        f'input.addEventListener("input",function(){{var i=+input.value;'
+        f"picture.innerHTML=stored[0][i];text.textContent=stored[1][i];"
+        f'picture.setAttribute("aria-label",stored[1][i]);'
+        f'input.setAttribute("aria-valuetext",stored[1][i]);}});'
+        f"}})();</script></figure>"
+    )

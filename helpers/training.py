@@ -1,0 +1,421 @@
+"""One recorded run: split, scale, train, stop, evaluate once; and sweeps of such runs."""
+
+import dataclasses
+import os
+import platform
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from sklearn.metrics import balanced_accuracy_score, f1_score
+from sklearn.model_selection import train_test_split
+from sklearn.utils.class_weight import compute_class_weight
+from tqdm import tqdm
+
+from helpers.data import DATA
+from helpers.models import ARCHITECTURES, build
+from helpers.padding import PADDING_VALUE, bucketed_batches, fit_scaling, sorted_batches
+
+RESULTS = DATA / "results"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run, beside the data and the versions.
+
+    Attributes
+    ----------
+    dataset : str
+        ``handwriting`` or ``cv_segments``.
+    cell : str
+        ``SimpleRNN``, ``LSTM`` or ``GRU``.
+    architecture : int
+        A key of :data:`helpers.models.ARCHITECTURES`.
+    seed : int
+        Decides the split, the initial weights, the dropout and the order of batches.
+    protocol : str
+        The name under which runs of these settings are compared.
+    scaling : str
+        As in :func:`helpers.padding.fit_scaling`; fitted on what is trained on.
+    validation : float
+        Share of the training files held out, stratified by class, for early stopping. With 0
+        the run stops by the report's rule (:class:`AverageErrorStop`).
+    batch_size, max_epochs : int
+    patience : int
+        Epochs without a better value of ``monitor`` before early stopping.
+    monitor : str
+        ``val_loss`` or ``val_accuracy``: what early stopping watches and the weights are kept of.
+    learning_rate : float
+    class_weights : bool
+        Whether a training file counts in inverse proportion to the size of its class.
+    """
+
+    dataset: str
+    cell: str
+    architecture: int
+    seed: int
+    protocol: str
+    scaling: str
+    validation: float
+    batch_size: int
+    max_epochs: int
+    patience: int = 0
+    monitor: str = "val_loss"
+    learning_rate: float = 1e-3
+    class_weights: bool = False
+
+    @property
+    def run(self):
+        """The name of the run in tables."""
+        return "-".join(
+            [self.dataset, self.cell, str(self.architecture), self.protocol, str(self.seed)]
+        )
+
+
+PROTOCOLS = {
+    "validated": {
+        "handwriting": {
+            "scaling": "per_file",
+            "validation": 0.15,
+            "batch_size": 32,
+            "max_epochs": 300,
+            "patience": 40,
+        },
+        "cv_segments": {
+            "scaling": "standard",
+            "validation": 0.1,
+            "batch_size": 64,
+            "max_epochs": 100,
+            "patience": 10,
+        },
+    },
+    "report": {
+        "handwriting": {
+            "scaling": "global_max",
+            "validation": 0.0,
+            "batch_size": 32,
+            "max_epochs": 200,
+        },
+        "cv_segments": {
+            "scaling": "none",
+            "validation": 0.0,
+            "batch_size": 64,
+            "max_epochs": 100,
+        },
+    },
+}
+
+
+def config(dataset, cell, architecture, seed, protocol="validated", **changes):
+    """Return the configuration of a run under a protocol, with any setting changed by name."""
+    settings = {**PROTOCOLS[protocol][dataset], **changes}
+    return RunConfig(dataset, cell, architecture, seed, protocol, **settings)
+
+
+# --- Stopping ---------------------------------------------------------------------------------
+
+
+class AverageErrorStop(keras.callbacks.Callback):
+    """Stop when the average training error changes by less than a threshold between epochs.
+
+    The report's rule (2.2, 3.2): |E(k) − E(k − 1)| < 1e-4. It is not
+    :class:`keras.callbacks.EarlyStopping`, which waits for a lack of *improvement*: an error that
+    rises by 0.1 stops that one and not this one.
+
+    Parameters
+    ----------
+    threshold : float
+
+    Attributes
+    ----------
+    stopped_epoch : int or None
+        The epoch after which training stopped, counted from 1; None if it did not.
+    """
+
+    def __init__(self, threshold=1e-4):
+        super().__init__()
+        if not threshold > 0:
+            raise ValueError(f"found threshold {threshold!r}; expected a positive number")
+        self.threshold = threshold
+
+    def on_train_begin(self, logs=None):
+        """Forget the errors of an earlier fit."""
+        self.previous, self.stopped_epoch = None, None
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Compare this epoch's average error with the one before."""
+        error = logs["loss"]
+        if self.previous is not None and abs(error - self.previous) < self.threshold:
+            self.stopped_epoch = epoch + 1
+            self.model.stop_training = True
+        self.previous = error
+
+
+class _Progress(keras.callbacks.Callback):
+    def __init__(self, epochs, label):
+        super().__init__()
+        # Standard output, since a page of the book keeps no warnings and no errors.
+        self.bar = tqdm(total=epochs, desc=label, unit="epoch", file=sys.stdout, ncols=100)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.bar.set_postfix({k: f"{v:.3f}" for k, v in logs.items()}, refresh=False)
+        self.bar.update()
+
+    def on_train_end(self, logs=None):
+        self.bar.close()
+
+
+# --- One run ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run leaves behind.
+
+    Attributes
+    ----------
+    row : dict
+        Configuration, data digest, versions, epochs, accuracies, seconds: one row of a table.
+    curve : pandas.DataFrame
+        ``run, epoch, loss, accuracy`` and, with validation, ``val_loss, val_accuracy``.
+    predictions : pandas.DataFrame
+        ``run, split, file, label, predicted``, with class names; split is validation or test.
+    model : keras.Model
+        With the weights that were evaluated.
+    """
+
+    row: dict
+    curve: pd.DataFrame
+    predictions: pd.DataFrame
+    model: keras.Model
+
+
+def split_validation(train, share, seed):
+    """Split training sequences, stratified by class.
+
+    Parameters
+    ----------
+    train : Sequences
+    share : float
+        Of the sequences that go to validation; 0 for none.
+    seed : int
+
+    Returns
+    -------
+    tuple of Sequences
+        What is trained on, and the validation split (None if ``share`` is 0).
+    """
+    if not share:
+        return train, None
+    fit, validation = train_test_split(
+        np.arange(len(train)), test_size=share, stratify=train.y, random_state=seed
+    )
+    return train.subset(np.sort(fit)), train.subset(np.sort(validation))
+
+
+def predict(model, x, value, batch_size=256):
+    """Class probabilities in the order of ``x``, shape (n, classes); dropout is off."""
+    batches, restore = sorted_batches(x, batch_size, value)
+    return model.predict(batches, verbose=0)[restore]
+
+
+def fit(dataset, config, progress=True):
+    """Train one model as configured and evaluate it; the test split is used once, at the end.
+
+    The same configuration, data and versions give the same run on the same machine.
+
+    Parameters
+    ----------
+    dataset : SequenceDataset
+    config : RunConfig
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Run
+    """
+    if dataset.name != config.dataset:
+        raise ValueError(f"found {dataset.name} data; expected {config.dataset}")
+    started = time.perf_counter()
+    keras.utils.set_random_seed(config.seed)
+    value = PADDING_VALUE[config.dataset]
+    train, validation = split_validation(dataset.train, config.validation, config.seed)
+    scale = fit_scaling(config.scaling, train.x)
+    splits = {"train": train, "validation": validation, "test": dataset.test}
+    splits = {name: s.with_x(scale(s.x)) for name, s in splits.items() if s is not None}
+
+    model = build(
+        config.cell,
+        ARCHITECTURES[config.dataset][config.architecture],
+        features=train.x[0].shape[1],
+        classes=len(dataset.classes),
+        mask_value=value,
+        learning_rate=config.learning_rate,
+    )
+    batches = bucketed_batches(
+        splits["train"].x, train.y, config.batch_size, value, config.seed, files=train.files
+    )
+    callbacks = [_Progress(config.max_epochs, config.run)] if progress else []
+    if validation is None:
+        stop, held_out = AverageErrorStop(), None
+    else:
+        stop = keras.callbacks.EarlyStopping(
+            monitor=config.monitor,
+            mode="min" if config.monitor == "val_loss" else "max",
+            patience=config.patience,
+            restore_best_weights=True,
+        )
+        x, _ = sorted_batches(splits["validation"].x, 256, value, validation.files)
+        order = np.argsort(validation.lengths, kind="stable")
+        y = tf.data.Dataset.from_tensor_slices(validation.y[order]).batch(256)
+        held_out = tf.data.Dataset.zip(x, y).cache()
+    weights = None
+    if config.class_weights:
+        labels = np.unique(train.y)
+        balanced = compute_class_weight("balanced", classes=labels, y=train.y)
+        weights = dict(zip(labels.tolist(), balanced, strict=True))
+    history = model.fit(
+        batches,
+        class_weight=weights,
+        epochs=config.max_epochs,
+        validation_data=held_out,
+        callbacks=[*callbacks, stop],
+        shuffle=False,  # the batches shuffle themselves
+        verbose=0,
+    )
+    curve = pd.DataFrame(history.history)
+    curve.insert(0, "epoch", np.arange(1, len(curve) + 1))
+    curve.insert(0, "run", config.run)
+
+    scores, tables = {}, []
+    for name, split in splits.items():
+        predicted = predict(model, split.x, value).argmax(axis=1)
+        scores[f"{name}_accuracy"] = float(np.mean(predicted == split.y))
+        if name != "train":
+            tables.append(_prediction_table(config.run, name, split, predicted, dataset.classes))
+    labels = np.arange(len(dataset.classes))
+    row = {
+        "run": config.run,
+        **dataclasses.asdict(config),
+        "data": dataset.digest,
+        "origin": dataset.origin,
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "parameters": model.count_params(),
+        "epochs": len(curve),
+        "best_epoch": len(curve) if held_out is None else stop.best_epoch + 1,
+        **scores,
+        "test_balanced_accuracy": balanced_accuracy_score(dataset.test.y, predicted),
+        "test_macro_f1": f1_score(
+            dataset.test.y, predicted, labels=labels, average="macro", zero_division=0
+        ),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    return Run(row, curve, pd.concat(tables, ignore_index=True), model)
+
+
+def _prediction_table(run, split, sequences, predicted, classes):
+    names = np.array(classes)
+    return pd.DataFrame(
+        {
+            "run": run,
+            "split": split,
+            "file": sequences.files,
+            "label": names[sequences.y],
+            "predicted": names[predicted],
+        }
+    )
+
+
+# --- Sweeps -----------------------------------------------------------------------------------
+
+_TABLES = {"curves": "curves.csv.gz", "predictions": "predictions.csv.gz", "runs": "runs.csv"}
+
+
+def load_results(folder=RESULTS):
+    """Read the recorded runs.
+
+    Parameters
+    ----------
+    folder : str or Path
+
+    Returns
+    -------
+    dict of pandas.DataFrame
+        ``runs`` (one row a run), ``curves`` (one row an epoch) and ``predictions`` (one row a
+        sample of the validation and the test split), all with a column ``run``. Empty tables if
+        nothing is recorded.
+    """
+    tables = {}
+    for name, file in _TABLES.items():
+        path = Path(folder) / file
+        tables[name] = pd.read_csv(path) if path.exists() else pd.DataFrame({"run": []})
+    for name in ("curves", "predictions"):  # a run counts once its row is there
+        tables[name] = tables[name][tables[name]["run"].isin(tables["runs"]["run"])]
+    return tables
+
+
+def _store(run, folder):
+    """Add one run to the tables, its row last, each file replaced in one step."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = load_results(folder)
+    new = {"curves": run.curve, "predictions": run.predictions, "runs": pd.DataFrame([run.row])}
+    for name, file in _TABLES.items():
+        kept = tables[name][tables[name]["run"] != run.row["run"]]
+        table = pd.concat([kept, new[name]], ignore_index=True) if len(kept) else new[name]
+        temporary = folder / f".{file}"
+        compression = {"method": "gzip", "mtime": 0} if file.endswith(".gz") else None
+        table.to_csv(temporary, index=False, float_format="%.6g", compression=compression)
+        os.replace(temporary, folder / file)
+
+
+def _is_recorded(config, digest, runs):
+    """Whether a run of these settings on these data is in the table."""
+    if not len(runs):
+        return False
+    same = runs[(runs["run"] == config.run) & (runs["data"] == digest)]
+    settings = dataclasses.asdict(config)
+    return len(same) > 0 and all(same.iloc[0][key] == value for key, value in settings.items())
+
+
+def sweep(datasets, configs, folder=RESULTS, processes=2):
+    """Make the recorded runs that are missing, several processes of one thread each.
+
+    Each finished run is stored at once, so a sweep that is stopped loses only the runs under way;
+    started again, it repeats none.
+
+    Parameters
+    ----------
+    datasets : dict of SequenceDataset
+        By name.
+    configs : list of RunConfig
+    folder : str or Path
+    processes : int
+    """
+    from joblib import Parallel, delayed
+
+    folder = Path(folder)
+    runs = load_results(folder)["runs"]
+    missing = [c for c in configs if not _is_recorded(c, datasets[c.dataset].digest, runs)]
+    # TensorFlow reads these when a worker starts it; one thread a process is fastest in all.
+    os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
+    work = (delayed(_fit_for_table)(datasets[c.dataset], c) for c in missing)
+    parallel = Parallel(n_jobs=processes, return_as="generator_unordered")
+    for run in tqdm(parallel(work), total=len(missing), desc="runs", unit="run"):
+        _store(run, folder)
+    return len(missing)
+
+
+def _fit_for_table(dataset, config):
+    """Fit in a worker and leave the model there: only tables travel back."""
+    run = fit(dataset, config, progress=False)
+    keras.backend.clear_session()
+    return dataclasses.replace(run, model=None)
