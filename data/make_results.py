@@ -1,0 +1,44 @@
+"""Make the recorded runs in ``data/results``: ``make results DATA=…``.
+
+Stopped at any moment and started again, it goes on where it was.
+"""
+
+import argparse
+import itertools
+
+from helpers.data import load_cv_segments, load_handwriting
+from helpers.models import ARCHITECTURES
+from helpers.training import RESULTS, config, sweep
+
+SEEDS = range(3)
+CELLS = ("SimpleRNN", "LSTM")
+
+
+def grid():
+    """Return every configuration that is recorded, one seed of all before the next seed."""
+    return [
+        config(dataset, cell, architecture, seed)
+        for seed, dataset, cell in itertools.product(SEEDS, ARCHITECTURES, CELLS)
+        for architecture in ARCHITECTURES[dataset]
+    ]
+
+
+def main():
+    """Parse the command line and sweep."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", help="a folder or zip with both data sets")
+    parser.add_argument("--out", default=RESULTS, help="where the tables are kept")
+    parser.add_argument("--processes", type=int, default=2)
+    arguments = parser.parse_args()
+    datasets = {
+        "handwriting": load_handwriting(arguments.data),
+        "cv_segments": load_cv_segments(arguments.data),
+    }
+    for dataset in datasets.values():
+        dataset.summary()
+    made = sweep(datasets, grid(), arguments.out, arguments.processes)
+    print(f"{made} runs made; all {len(grid())} are recorded")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Reading recorded runs beside the report."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.data import REPORT_CLASSES, load_report
+from helpers.evaluation import (
+    accuracy_table,
+    chosen_architectures,
+    pooled_confusion,
+    recall_by_class,
+    recorded,
+    replay_stopping_rule,
+)
+
+TEST_FILES = {
+    "handwriting": [20, 20, 20, 20, 20],
+    "cv_segments": [52, 243, 47, 48, 53],
+}
+
+
+@pytest.mark.parametrize("dataset", list(TEST_FILES))
+@pytest.mark.parametrize("cell", ["SimpleRNN", "LSTM"])
+def test_the_reports_numbers_were_copied_without_slips(dataset, cell):
+    numbers = load_report()[dataset][cell]
+    matrix = np.array(numbers["confusion"])
+    assert matrix.sum(axis=1).tolist() == TEST_FILES[dataset]
+    assert all(len(numbers[key]) == 5 for key in ("train_accuracy", "test_accuracy", "epochs"))
+    # An accuracy is k of n, but the report prints some cut, some rounded (.8899 for 89 of 100).
+    for key, n in (("test_accuracy", matrix.sum()),):
+        k = np.array(numbers[key]) * n
+        assert (np.abs(k - np.round(k)) < 0.06).all()
+    right = np.trace(matrix) / matrix.sum()
+    agrees = abs(right - numbers["test_accuracy"][numbers["best"] - 1]) < 1e-3
+    assert agrees == ((dataset, cell) != ("cv_segments", "SimpleRNN"))  # figure 3.5 does not
+
+
+@pytest.mark.parametrize("dataset", list(TEST_FILES))
+def test_pooled_confusions_count_every_test_file_once_per_seed(dataset):
+    runs, _, predictions = recorded(dataset)
+    chosen = chosen_architectures(runs)
+    for cell, number in chosen.items():
+        here = runs[(runs["cell"] == cell) & (runs["architecture"] == number)]
+        matrix = pooled_confusion(predictions, cell, number, REPORT_CLASSES[dataset])
+        assert (matrix.sum(axis=1) == len(here) * np.array(TEST_FILES[dataset])).all()
+        accuracy = np.trace(matrix) / matrix.sum()
+        assert accuracy == pytest.approx(here["test_accuracy"].mean(), abs=1e-5)
+        balanced = recall_by_class(matrix).mean()
+        assert balanced == pytest.approx(here["test_balanced_accuracy"].mean(), abs=1e-5)
+
+
+def test_the_architecture_is_chosen_on_validation_not_on_test():
+    runs = pd.DataFrame(
+        {
+            "cell": ["LSTM"] * 4,
+            "architecture": [1, 1, 2, 2],
+            "validation_accuracy": [0.8, 0.9, 0.7, 0.8],
+            "test_accuracy": [0.1, 0.2, 0.9, 0.9],
+        }
+    )
+    assert chosen_architectures(runs) == {"LSTM": 1}
+
+
+def test_the_accuracy_table_averages_seeds():
+    runs = pd.DataFrame(
+        {
+            "architecture": [2, 2],
+            "train_accuracy": [0.9, 1.0],
+            "validation_accuracy": [0.8, 0.9],
+            "test_accuracy": [0.7, 0.8],
+            "test_balanced_accuracy": [0.6, 0.7],
+        }
+    )
+    report = load_report()["handwriting"]["LSTM"]
+    row = accuracy_table(runs, report).iloc[0]
+    assert row["ours, test"] == pytest.approx(0.75)
+    assert row["lowest to highest"] == "0.70 to 0.80"
+    assert row["report, test"] == 0.86 and row["report, train"] == 0.8869
+
+
+def test_replaying_the_stopping_rule():
+    assert replay_stopping_rule([1, 0.5, 0.49995, 0.3]) == 3
+    assert np.isnan(replay_stopping_rule([1, 0.5, 0.4]))
+
+
+def test_asking_for_runs_that_are_not_there():
+    with pytest.raises(ValueError, match="found no report runs of handwriting; expected some"):
+        recorded("handwriting", protocol="report", cells=("none",))
