@@ -61,8 +61,8 @@ $(INSTALLED): requirements.txt pyproject.toml
 	$(BIN)/pip install --quiet -r requirements.txt
 	@touch $@
 
-# The site depends on every file that Git would see, so that nothing changed means nothing to do.
-$(SITE): $(INSTALLED) _config.yml _toc.yml README.md $(NOTEBOOKS) \
-		$(shell find book helpers data/results data/*.md -type f -not -name '*.pyc' 2> /dev/null)
+# Built from stored outputs alone: nothing executed, and nothing to do when no page has changed.
+$(SITE): $(INSTALLED) _config.yml _toc.yml $(NOTEBOOKS) \
+		$(shell find book -type f -not -name '*.pyc')
 	$(BIN)/jupyter-book build . -W -n --keep-going --quiet
 	@touch $@

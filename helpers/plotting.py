@@ -36,6 +36,19 @@ def panels(rows, columns, height=1.0, **options):
     return axes
 
 
+def legend_below(axes, columns=3):
+    """Put the legend of the last of several axes below them all, where it hides nothing.
+
+    Parameters
+    ----------
+    axes : array of matplotlib axes
+    columns : int
+    """
+    last = np.ravel(axes)[-1]
+    handles, labels = last.get_legend_handles_labels()
+    last.figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+
+
 def table(frame, caption=None, decimals=3):
     """Show a data frame without its index, numbers rounded, columns named by their titles.
 
@@ -273,7 +286,7 @@ def plot_scores(runs, reported=None, lines=None):
         ax.set(title=cell, xlabel="architecture", xticks=range(1, 6))
         ax.grid(axis="y")
     axes[0].set_ylabel("test accuracy")
-    axes[-1].legend(loc="lower right")
+    legend_below(axes, columns=4)
 
 
 # --- Sliders ----------------------------------------------------------------------------------
