@@ -35,9 +35,10 @@ lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 run: $(INSTALLED)  ## execute all notebooks and store their outputs [DATA=folder or zip]
 	$(with_data) $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \
 		--ExecutePreprocessor.timeout=900 --ExecutePreprocessor.record_timing=False \
-		--ExecutePreprocessor.coalesce_streams=True \
 		"--ExecutePreprocessor.extra_arguments=['--IPKernelApp.capture_fd_output=False']" \
 		$(NOTEBOOKS)
+	# Of a progress bar, keep what it shows last.
+	$(BIN)/jupyter nbconvert --to notebook --coalesce-streams --inplace --log-level WARN $(NOTEBOOKS)
 
 results: $(INSTALLED)  ## record the runs that are missing in data/results [DATA=folder or zip]
 	$(BIN)/python data/make_results.py $(if $(DATA),--data "$(DATA)")

@@ -191,7 +191,7 @@ def plot_lengths(dataset):
 
 
 def plot_learning_curves(curves, metric="loss", ax=None, label="training error"):
-    """Draw one line per architecture and its seeds in the same colour, thinner.
+    """Draw the median over seeds of each architecture, and every run as a faint line.
 
     Parameters
     ----------
@@ -204,20 +204,14 @@ def plot_learning_curves(curves, metric="loss", ax=None, label="training error")
     """
     ax = ax or plt.gca()
     for k, (number, runs) in enumerate(curves.groupby("architecture")):
+        for _, run in runs.groupby("seed"):
+            ax.plot(run["epoch"], run[metric], f"C{k}", linestyle="-", alpha=0.25, linewidth=0.6)
+        by_epoch = runs.groupby("epoch")[metric]
+        median = by_epoch.median()[by_epoch.size() * 2 > runs["seed"].nunique()]
         style = plt.rcParams["axes.prop_cycle"].by_key()["linestyle"][k]
-        for seed, run in runs.groupby("seed"):
-            first = seed == runs["seed"].min()
-            ax.plot(
-                run["epoch"],
-                run[metric],
-                color=f"C{k}",
-                linestyle=style,
-                alpha=1 if first else 0.45,
-                linewidth=None if first else 0.8,
-                label=f"architecture {number}" if first else None,
-            )
+        ax.plot(median, color=f"C{k}", linestyle=style, label=f"architecture {number}")
     ax.set(xlabel="epoch", ylabel=label)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.grid(axis="y")
     return ax
 

@@ -157,13 +157,19 @@ class AverageErrorStop(keras.callbacks.Callback):
 
 
 class _Progress(keras.callbacks.Callback):
-    def __init__(self, epochs, label):
+    """A bar on standard output, since a page of the book keeps nothing from standard error."""
+
+    def __init__(self, config):
         super().__init__()
-        # Standard output, since a page of the book keeps no warnings and no errors.
-        self.bar = tqdm(total=epochs, desc=label, unit="epoch", file=sys.stdout, ncols=100)
+        self.bar = tqdm(
+            total=config.max_epochs,
+            desc=f"{config.cell} {config.architecture}",
+            bar_format="{desc} {bar:20} epoch {n} of {total}, {elapsed}{postfix}",
+            file=sys.stdout,
+        )
 
     def on_epoch_end(self, epoch, logs=None):
-        self.bar.set_postfix({k: f"{v:.3f}" for k, v in logs.items()}, refresh=False)
+        self.bar.set_postfix({"loss": f"{logs['loss']:.3f}"}, refresh=False)
         self.bar.update()
 
     def on_train_end(self, logs=None):
@@ -261,7 +267,7 @@ def fit(dataset, config, progress=True):
     batches = bucketed_batches(
         splits["train"].x, train.y, config.batch_size, value, config.seed, files=train.files
     )
-    callbacks = [_Progress(config.max_epochs, config.run)] if progress else []
+    callbacks = [_Progress(config)] if progress else []
     if validation is None:
         stop, held_out = AverageErrorStop(), None
     else:
