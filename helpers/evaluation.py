@@ -40,6 +40,31 @@ def recorded(dataset, protocol="validated", cells=("SimpleRNN", "LSTM")):
     return runs, tables["curves"].merge(keys, on="run"), tables["predictions"].merge(keys, on="run")
 
 
+def run_table(runs):
+    """Put the scores of single runs side by side.
+
+    Parameters
+    ----------
+    runs : list of helpers.training.Run
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a run: accuracies on all splits, balanced accuracy and macro-F1 on test.
+    """
+    titles = {
+        "cell": "cell",
+        "architecture": "architecture",
+        "epochs": "epochs",
+        "train_accuracy": "train",
+        "validation_accuracy": "validation",
+        "test_accuracy": "test",
+        "test_balanced_accuracy": "test, balanced",
+        "test_macro_f1": "test, macro-F1",
+    }
+    return pd.DataFrame([run.row for run in runs])[list(titles)].rename(columns=titles)
+
+
 def chosen_architectures(runs):
     """Return, for each cell, the architecture with the best mean validation accuracy.
 

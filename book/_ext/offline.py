@@ -7,7 +7,7 @@ import mathjax
 
 
 def copy_mathjax(app, exception):
-    """Copy the one file that holds MathJax, its TeX input and its fonts as SVG, out of its wheel."""
+    """Copy the one file that holds MathJax with its fonts out of its wheel."""
     if exception is None and app.builder.format == "html":
         source = Path(mathjax.__file__).parent / "static/mathjax/es5/tex-svg-full.js"
         target = Path(app.outdir) / "_static" / source.name
