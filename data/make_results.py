@@ -5,8 +5,12 @@ Stopped at any moment and started again, it goes on where it was.
 
 import argparse
 import itertools
+from pathlib import Path
+
+import pandas as pd
 
 from helpers.data import load_cv_segments, load_handwriting
+from helpers.evaluation import score_baselines
 from helpers.models import ARCHITECTURES
 from helpers.training import RESULTS, config, sweep
 
@@ -36,6 +40,9 @@ def main():
     }
     for dataset in datasets.values():
         dataset.summary()
+    baselines = pd.concat(map(score_baselines, datasets.values()))
+    Path(arguments.out).mkdir(parents=True, exist_ok=True)
+    baselines.to_csv(Path(arguments.out) / "baselines.csv", index=False, float_format="%.6g")
     made = sweep(datasets, grid(), arguments.out, arguments.processes)
     print(f"{made} runs made; all {len(grid())} are recorded")
 

@@ -1,18 +1,23 @@
 """Reading recorded runs beside the report."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.data import REPORT_CLASSES, load_report
+from helpers.data import DATA, REPORT_CLASSES, load_handwriting, load_report
 from helpers.evaluation import (
     accuracy_table,
     chosen_architectures,
     pooled_confusion,
     recall_by_class,
     recorded,
+    recorded_baselines,
     replay_stopping_rule,
+    score_baselines,
 )
+from helpers.training import RESULTS, load_results
 
 TEST_FILES = {
     "handwriting": [20, 20, 20, 20, 20],
@@ -87,3 +92,23 @@ def test_replaying_the_stopping_rule():
 def test_asking_for_runs_that_are_not_there():
     with pytest.raises(ValueError, match="found no report runs of handwriting; expected some"):
         recorded("handwriting", protocol="report", cells=("none",))
+
+
+def test_recorded_baselines_are_those_of_the_data_of_the_runs():
+    table = pd.read_csv(RESULTS / "baselines.csv")
+    runs = load_results()["runs"]
+    for dataset, sizes in TEST_FILES.items():
+        digests = set(table[table["dataset"] == dataset]["data"])
+        assert digests == set(runs[runs["dataset"] == dataset]["data"])
+        baselines = recorded_baselines(dataset)
+        assert baselines["majority class"] == pytest.approx(max(sizes) / sum(sizes), abs=1e-5)
+        assert max(baselines.values()) > baselines["majority class"] + 0.2
+
+
+def test_baselines_are_scored_on_the_test_split():
+    dataset = load_handwriting(DATA / "sample")
+    scores = score_baselines(dataset).set_index("model")["test_accuracy"]
+    assert scores["majority class"] == 0.2
+    swapped = dataclasses.replace(dataset, test=dataset.train.subset(range(69)))
+    assert score_baselines(swapped)["test_accuracy"].iloc[0] in (0, 1)  # one class only
+    assert scores["logistic regression"] > 0.9
