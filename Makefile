@@ -4,8 +4,8 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 SITE := _build/html/index.html
-# A folder or a zip with the course's data, for `make run` and `make results`.
-DATA ?=
+# A folder or a zip with data, for `make lab`, `make run`, `make results` and `make bench`.
+DATA ?= $(SEQUENCE_DATA)
 
 export TF_CPP_MIN_LOG_LEVEL := 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -29,8 +29,8 @@ test: $(INSTALLED) $(SITE)  ## check everything, on the sample that ships
 	SEQUENCE_DATA="$(abspath data/sample)" $(BIN)/pytest --nbval-lax --nbval-current-env \
 		--nbval-cell-timeout=600 -n 2 --dist loadfile _build/with_solutions
 
-lab: $(INSTALLED)  ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab notebooks
+lab: $(INSTALLED)  ## open the notebooks in JupyterLab [DATA=folder or zip]
+	$(with_data) $(BIN)/jupyter lab notebooks
 
 run: $(INSTALLED)  ## execute all notebooks and store their outputs [DATA=folder or zip]
 	$(with_data) $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \
@@ -49,7 +49,7 @@ sample: $(INSTALLED)  ## make data/sample again, bit for bit
 course-data: $(INSTALLED)  ## fetch the report's own data into data/course, if you say yes
 	$(BIN)/python data/fetch_course.py
 
-bench: $(INSTALLED)  ## time an epoch on length buckets beside stock Keras
+bench: $(INSTALLED)  ## time an epoch on length buckets beside stock Keras [DATA=folder or zip]
 	$(BIN)/python benchmarks/epoch.py $(if $(DATA),--data "$(DATA)")
 
 clean:  ## remove what was built, not what was installed
