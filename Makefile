@@ -40,8 +40,8 @@ run: $(INSTALLED)  ## execute all notebooks and store their outputs [DATA=folder
 	# Of a progress bar, keep what it shows last.
 	$(BIN)/jupyter nbconvert --to notebook --coalesce-streams --inplace --log-level WARN $(NOTEBOOKS)
 
-results: $(INSTALLED)  ## record the runs that are missing in data/results [DATA=folder or zip]
-	$(BIN)/python data/make_results.py $(if $(DATA),--data "$(DATA)")
+results: $(INSTALLED)  ## record the runs that are missing in data/results [DATA=… OUT=folder]
+	$(BIN)/python data/make_results.py $(if $(DATA),--data "$(DATA)") $(if $(OUT),--out "$(OUT)")
 
 sample: $(INSTALLED)  ## make data/sample again, bit for bit
 	$(BIN)/python data/make_sample.py

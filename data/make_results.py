@@ -40,10 +40,12 @@ def main():
     }
     for dataset in datasets.values():
         dataset.summary()
+    try:
+        made = sweep(datasets, grid(), arguments.out, arguments.processes)
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
     baselines = pd.concat(map(score_baselines, datasets.values()))
-    Path(arguments.out).mkdir(parents=True, exist_ok=True)
     baselines.to_csv(Path(arguments.out) / "baselines.csv", index=False, float_format="%.6g")
-    made = sweep(datasets, grid(), arguments.out, arguments.processes)
     print(f"{made} runs made; all {len(grid())} are recorded")
 
 

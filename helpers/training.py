@@ -405,11 +405,28 @@ def sweep(datasets, configs, folder=RESULTS, processes=2):
     configs : list of RunConfig
     folder : str or Path
     processes : int
+
+    Returns
+    -------
+    int
+        How many runs were missing, and made.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds runs on other data, which these would replace.
     """
     from joblib import Parallel, delayed
 
     folder = Path(folder)
     runs = load_results(folder)["runs"]
+    for name, dataset in datasets.items():
+        others = set(runs.loc[runs["dataset"] == name, "data"]) if len(runs) else set()
+        if others - {dataset.digest}:
+            raise ValueError(
+                f"{folder}: found runs on {name} data {', '.join(sorted(others))}; expected "
+                f"{dataset.digest}, the data given: keep runs on other data in another folder"
+            )
     missing = [c for c in configs if not _is_recorded(c, datasets[c.dataset].digest, runs)]
     # TensorFlow reads these when a worker starts it; one thread a process is fastest in all.
     os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")

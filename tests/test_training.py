@@ -180,6 +180,15 @@ def test_a_sweep_goes_on_where_it_was(toy, tmp_path):
     assert len(runs) == 2 and 0.01 in runs["learning_rate"].tolist()
 
 
+def test_runs_on_other_data_are_not_replaced(toy, tmp_path):
+    grid = [quick(0, max_epochs=1)]
+    sweep({"handwriting": toy}, grid, tmp_path, processes=1)
+    other = dataclasses.replace(toy, digests={"a": {"train": {}}})
+    with pytest.raises(ValueError, match=f"found runs on handwriting data {toy.digest}"):
+        sweep({"handwriting": other}, grid, tmp_path, processes=1)
+    assert load_results(tmp_path)["runs"]["data"].tolist() == [toy.digest]
+
+
 def test_a_run_without_its_row_does_not_count(toy, tmp_path):
     grid = [quick(seed, max_epochs=1) for seed in (0, 1)]
     sweep({"handwriting": toy}, grid, tmp_path, processes=1)
