@@ -198,11 +198,6 @@ def hertz_to_mel(hertz):
     return 2595 * np.log10(1 + np.asarray(hertz) / 700)
 
 
-def mel_to_hertz(mel):
-    """Inverse of `hertz_to_mel`."""
-    return 700 * (10 ** (np.asarray(mel) / 2595) - 1)
-
-
 def mel_filters(rate, n_fft, n_filters=26, low=0.0, high=8000.0):
     """Triangular filters, equally wide and half overlapping on the mel scale.
 
