@@ -286,8 +286,96 @@ def plot_scores(runs, reported=None, lines=None):
 # --- Sliders ----------------------------------------------------------------------------------
 
 
-def slider(frames, labels, name, start=None):
-    """Show one of several pictures, chosen by a slider, in a page that needs no server.
+def svg_chart(curves, xlim, ylim, xlabel="", ylabel="", title="", log=False, marks=(), size=None):
+    """Draw curves as a small SVG, some 1 to 3 kB: a frame of a :func:`slider`.
+
+    Parameters
+    ----------
+    curves : list of tuples
+        ``(x, y)`` or ``(x, y, label)``: arrays and what the curve is called, written at its end.
+        Colours and dashes follow the style's cycle.
+    xlim, ylim : tuple of float
+        The same for all frames of a slider, so that the picture holds still.
+    xlabel, ylabel, title : str
+    log : bool
+        Logarithmic vertical axis.
+    marks : list of tuples
+        ``(x, y)``: points drawn as dots.
+    size : tuple of int, optional
+        Width and height in units of the SVG, 320 × 220 if not given.
+
+    Returns
+    -------
+    str
+    """
+    width, height = size or (320, 220)
+    left, right, top, bottom = 46, 12, 22 if title else 10, 36
+    unit = np.log10 if log else np.asarray
+    y_low, y_high = unit(ylim[0]), unit(ylim[1])
+
+    def at(x, y):
+        u = left + (np.asarray(x, float) - xlim[0]) / (xlim[1] - xlim[0]) * (width - left - right)
+        v = (unit(np.clip(y, *ylim)) - y_low) / (y_high - y_low) * (height - top - bottom)
+        return u, height - bottom - v
+
+    def text(x, y, words, anchor="middle", more=""):
+        return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}"{more}>{words}</text>'
+
+    parts = [f'<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg" ']
+    parts.append('font-family="sans-serif" font-size="11" fill="#222">')
+    x_ticks = [t for t in MaxNLocator(4).tick_values(*xlim) if xlim[0] <= t <= xlim[1]]
+    if log:
+        decades = np.arange(np.ceil(y_low), np.floor(y_high) + 1)
+        decades = decades[:: max(1, -(-len(decades) // 5))]
+        y_ticks = [(10.0**d, f"1e{d:.0f}" if d else "1") for d in decades]
+    else:
+        ticks = [t for t in MaxNLocator(4).tick_values(*ylim) if ylim[0] <= t <= ylim[1]]
+        y_ticks = [(t, f"{t:g}") for t in ticks]
+    for tick, words in y_ticks:
+        v = at(xlim[0], tick)[1]
+        parts.append(f'<path d="M{left} {v:.0f}H{width - right}" stroke="#ddd"/>')
+        parts.append(text(left - 4, v + 4, words.replace("-", "−"), "end"))
+    for tick in x_ticks:
+        parts.append(
+            text(at(tick, ylim[0])[0], height - bottom + 14, f"{tick:g}".replace("-", "−"))
+        )
+    parts.append(f'<path d="M{left} {top}V{height - bottom}H{width - right}" ')
+    parts.append('fill="none" stroke="#666"/>')
+    parts.append(text((left + width - right) / 2, height - 5, xlabel))
+    v = (top + height - bottom) / 2
+    parts.append(text(11, v, ylabel, more=f' transform="rotate(-90 11 {v:.0f})"'))
+    parts.append(text((left + width - right) / 2, 13, title, more=' font-weight="bold"'))
+    dashes = ["", "6 3", "7 2 1 2", "1 3", "9 2 1 2 1 2", "10 4"]
+    colours = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+    for k, (x, y, *label) in enumerate(curves):
+        colour, dash = f"#{colours[k % 6].lstrip('#')}", dashes[k % 6]
+        u, v = at(x, y)
+        points = " ".join(f"{a:.0f},{b:.0f}" for a, b in zip(u, v, strict=True))
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" ')
+        parts.append(f'stroke-width="2" stroke-dasharray="{dash}"/>')
+        if label:
+            parts.append(text(u[-1] - 2, v[-1] - 5, label[0], "end", f' fill="{colour}"'))
+    for x, y in marks:
+        u, v = at(x, y)
+        parts.append(f'<circle cx="{u:.0f}" cy="{v:.0f}" r="4" fill="{colours[1]}"/>')
+    return "".join(parts) + "</svg>"
+
+
+def svg_row(*pictures):
+    """Put SVGs side by side, each as high as the highest, into one."""
+    boxes = [[float(n) for n in p.split('viewBox="')[1].split('"')[0].split()] for p in pictures]
+    height, x, parts = max(box[3] for box in boxes), 0.0, []
+    for picture, box in zip(pictures, boxes, strict=True):
+        width = box[2] * height / box[3]
+        inner = picture.replace("<svg ", f'<svg x="{x:.0f}" width="{width:.0f}" ', 1)
+        parts.append(inner.replace("<svg ", f'<svg height="{height:.0f}" ', 1))
+        x += width
+    box = f'viewBox="0 0 {x:.0f} {height:.0f}" xmlns="http://www.w3.org/2000/svg"'
+    return f"<svg {box}>{''.join(parts)}</svg>"
+
+
+def slider(frames, labels, name, start=None, width=22):
+    """Show one of several pictures, chosen by one or more sliders, in a page without a server.
 
     Works by mouse, touch and keyboard, in a notebook and in the built book; printed, it shows the
     picture it stands at.
@@ -295,38 +383,54 @@ def slider(frames, labels, name, start=None):
     Parameters
     ----------
     frames : list of str
-        SVG each.
+        SVG each. With several sliders, the last one's positions follow each other.
     labels : list of str
-        What the picture shows, in words: read out, and written beside the slider.
-    name : str
-        Of the slider. Unique on its page.
-    start : int, optional
-        The picture shown first; the last if not given.
+        What each picture shows, in words: read out, and written below.
+    name : str or dict
+        Of the slider, or ``{name: [words for each position]}`` of each of several. The first
+        name is unique on its page.
+    start : int or tuple of int, optional
+        The picture shown first, or the position of each slider; the last if not given.
+    width : float
+        Largest width, in rem.
 
     Returns
     -------
     IPython.display.HTML
     """
-    if len(frames) != len(labels):
-        raise ValueError(f"found {len(frames)} frames and {len(labels)} labels; expected as many")
-    start = len(frames) - 1 if start is None else start
-    key = "slider-" + "".join(c if c.isalnum() else "-" for c in name.lower())
-    stored = json.dumps([frames, labels]).replace("</", "<\\/")
+    inputs = name if isinstance(name, dict) else {name: labels}
+    shape = [len(words) for words in inputs.values()]
+    if not len(frames) == len(labels) == np.prod(shape):
+        raise ValueError(
+            f"found {len(frames)} frames and {len(labels)} labels for sliders of {shape} "
+            "positions; expected as many of each"
+        )
+    if start is None:
+        start = [n - 1 for n in shape]
+    start = [start] if np.ndim(start) == 0 else list(start)
+    first = int(np.ravel_multi_index(start, shape))
+    key = "slider-" + "".join(c if c.isalnum() else "-" for c in next(iter(inputs)).lower())
+    stored = json.dumps([frames, labels, list(inputs.values()), shape]).replace("</", "<\\/")
+    fields = "".join(
+        f'<label style="display:block">{html.escape(title)}'
+        f'<input type="range" min="0" max="{len(words) - 1}" value="{at}" '
+        f'style="width:100%;min-height:1.8rem" aria-valuetext="{html.escape(words[at])}"></label>'
+        for (title, words), at in zip(inputs.items(), start, strict=True)
+    )
     return HTML(
-        f'<figure class="book-slider" id="{key}" style="max-width:22rem;margin:0 auto">'
-        f'<div role="img" aria-label="{html.escape(labels[start])}" '
-        f'style="background:white;border-radius:6px">{frames[start]}</div>'
-        f'<label style="display:block">{html.escape(name)}'
-        f'<input type="range" min="0" max="{len(frames) - 1}" value="{start}" '
-        f'style="width:100%;min-height:1.8rem" aria-valuetext="{html.escape(labels[start])}">'
-        f"</label><output>{html.escape(labels[start])}</output>"
+        f'<figure class="book-slider" id="{key}" style="max-width:{width}rem;margin:0 auto">'
+        f'<div role="img" aria-label="{html.escape(labels[first])}" '
+        f'style="background:white;border-radius:6px">{frames[first]}</div>'
+        f"{fields}<output>{html.escape(labels[first])}</output>"
         f"<script>(function(){{"
         f'var root=document.getElementById("{key}"),stored={stored},'
-        f'input=root.querySelector("input"),picture=root.querySelector("div"),'
+        f'inputs=root.querySelectorAll("input"),picture=root.querySelector("div"),'
         f'text=root.querySelector("output");'
-        f'input.addEventListener("input",function(){{var i=+input.value;'
+        f"inputs.forEach(function(input,k){{"
+        f'input.addEventListener("input",function(){{var i=0;'
+        f"inputs.forEach(function(other,j){{i=i*stored[3][j]+(+other.value);}});"
         f"picture.innerHTML=stored[0][i];text.textContent=stored[1][i];"
         f'picture.setAttribute("aria-label",stored[1][i]);'
-        f'input.setAttribute("aria-valuetext",stored[1][i]);}});'
+        f'input.setAttribute("aria-valuetext",stored[2][k][+input.value]);}});}});'
         f"}})();</script></figure>"
     )
