@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 with_data = $(if $(DATA),SEQUENCE_DATA="$(abspath $(DATA))")
 
-.PHONY: help book test lab run results sample course-data bench clean
+.PHONY: help book test lab run results memory sample course-data bench clean
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -42,6 +42,9 @@ run: $(INSTALLED)  ## execute all notebooks and store their outputs [DATA=folder
 
 results: $(INSTALLED)  ## record the runs that are missing in data/results [DATA=… OUT=folder]
 	$(BIN)/python data/make_results.py $(if $(DATA),--data "$(DATA)") $(if $(OUT),--out "$(OUT)")
+
+memory: $(INSTALLED)  ## record the memory runs that are missing in data/results [OUT=folder]
+	$(BIN)/python data/make_memory.py $(if $(OUT),--out "$(OUT)")
 
 sample: $(INSTALLED)  ## make data/sample again, bit for bit
 	$(BIN)/python data/make_sample.py

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from IPython.display import HTML
+from matplotlib.colors import to_hex
 from matplotlib.ticker import MaxNLocator
 
 from helpers.padding import scale_keep_aspect
@@ -348,7 +349,7 @@ def svg_chart(curves, xlim, ylim, xlabel="", ylabel="", title="", log=False, mar
     dashes = ["", "6 3", "7 2 1 2", "1 3", "9 2 1 2 1 2", "10 4"]
     colours = plt.rcParams["axes.prop_cycle"].by_key()["color"]
     for k, (x, y, *label) in enumerate(curves):
-        colour, dash = f"#{colours[k % 6].lstrip('#')}", dashes[k % 6]
+        colour, dash = to_hex(colours[k % len(colours)]), dashes[k % 6]
         u, v = at(x, y)
         points = " ".join(f"{a:.0f},{b:.0f}" for a, b in zip(u, v, strict=True))
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" ')
@@ -357,7 +358,7 @@ def svg_chart(curves, xlim, ylim, xlabel="", ylabel="", title="", log=False, mar
             parts.append(text(u[-1] - 2, v[-1] - 5, label[0], "end", f' fill="{colour}"'))
     for x, y in marks:
         u, v = at(x, y)
-        parts.append(f'<circle cx="{u:.0f}" cy="{v:.0f}" r="4" fill="{colours[1]}"/>')
+        parts.append(f'<circle cx="{u:.0f}" cy="{v:.0f}" r="4" fill="{to_hex(colours[1])}"/>')
     return "".join(parts) + "</svg>"
 
 

@@ -17,6 +17,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.class_weight import compute_class_weight
 from tqdm import tqdm
 
+from helpers import records
 from helpers.data import DATA
 from helpers.models import ARCHITECTURES, build
 from helpers.padding import PADDING_VALUE, bucketed_batches, fit_scaling, sorted_batches
@@ -343,7 +344,7 @@ def _prediction_table(run, split, sequences, predicted, classes):
 
 # --- Sweeps -----------------------------------------------------------------------------------
 
-_TABLES = {"curves": "curves.csv.gz", "predictions": "predictions.csv.gz", "runs": "runs.csv"}
+_FILES = {"curves": "curves.csv.gz", "predictions": "predictions.csv.gz", "runs": "runs.csv"}
 
 
 def load_results(folder=RESULTS):
@@ -360,27 +361,7 @@ def load_results(folder=RESULTS):
         sample of the validation and the test split), all with a column ``run``. Empty tables if
         nothing is recorded.
     """
-    tables = {}
-    for name, file in _TABLES.items():
-        path = Path(folder) / file
-        tables[name] = pd.read_csv(path) if path.exists() else pd.DataFrame({"run": []})
-    for name in ("curves", "predictions"):  # a run counts once its row is there
-        tables[name] = tables[name][tables[name]["run"].isin(tables["runs"]["run"])]
-    return tables
-
-
-def _store(run, folder):
-    """Add one run to the tables, its row last, each file replaced in one step."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tables = load_results(folder)
-    new = {"curves": run.curve, "predictions": run.predictions, "runs": pd.DataFrame([run.row])}
-    for name, file in _TABLES.items():
-        kept = tables[name][tables[name]["run"] != run.row["run"]]
-        table = pd.concat([kept, new[name]], ignore_index=True) if len(kept) else new[name]
-        temporary = folder / f".{file}"
-        compression = {"method": "gzip", "mtime": 0} if file.endswith(".gz") else None
-        table.to_csv(temporary, index=False, float_format="%.6g", compression=compression)
-        os.replace(temporary, folder / file)
+    return records.load(folder, _FILES)
 
 
 def _is_recorded(config, digest, runs):
@@ -433,7 +414,8 @@ def sweep(datasets, configs, folder=RESULTS, processes=2):
     work = (delayed(_fit_for_table)(datasets[c.dataset], c) for c in missing)
     parallel = Parallel(n_jobs=processes, return_as="generator_unordered")
     for run in tqdm(parallel(work), total=len(missing), desc="runs", unit="run"):
-        _store(run, folder)
+        tables = {"curves": run.curve, "predictions": run.predictions}
+        records.store({**tables, "runs": pd.DataFrame([run.row])}, folder, _FILES)
     return len(missing)
 
 

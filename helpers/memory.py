@@ -1,0 +1,301 @@
+"""Two tasks that measure memory, and recorded runs of the NumPy cells on them."""
+
+import dataclasses
+import os
+import sys
+import time
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from helpers import records
+from helpers.cells import CELLS, Network, cross_entropy, squared_error
+from helpers.data import DATA
+
+RESULTS = DATA / "results"
+FILES = {"curves": "memory_curves.csv.gz", "runs": "memory_runs.csv"}
+SYMBOLS, REMEMBERED = 4, 5  # of the copy task
+BATCH, UNITS, UPDATES, EVERY = 32, 32, 2000, 50
+# The best of 0.001, 0.003 and 0.01 for each in pilot runs with seed 0, which is not recorded.
+LEARNING_RATES = {"SimpleRNN": 0.003, "LSTM": 0.01, "GRU": 0.01}
+
+
+# --- The tasks --------------------------------------------------------------------------------
+
+
+def adding_problem(rng, batch, lag):
+    """Draw sequences of numbers, two of them marked, whose sum is asked for at the end.
+
+    Hochreiter and Schmidhuber (1997), experiment 4, with one mark in each half, as in Arjovsky
+    and others (2016).
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    batch, lag : int
+        ``lag`` is the length of the sequences.
+
+    Returns
+    -------
+    x : array, shape (batch, lag, 2), float32
+        A number of 0…1 and a mark, 0 or 1.
+    y : array, shape (batch, 1), float32
+    """
+    x = np.zeros((batch, lag, 2), np.float32)
+    x[..., 0] = rng.random((batch, lag))
+    rows = np.arange(batch)
+    first, second = rng.integers(0, lag // 2, batch), rng.integers(lag // 2, lag, batch)
+    x[rows, first, 1] = x[rows, second, 1] = 1
+    return x, (x[rows, first, 0] + x[rows, second, 0])[:, None]
+
+
+def copy_task(rng, batch, lag):
+    """Draw sequences of five symbols, then blanks, then a signal to write the five down.
+
+    Hochreiter and Schmidhuber (1997) and Arjovsky and others (2016), with 4 symbols, not 8.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    batch, lag : int
+        ``lag`` is the number of steps between reading a symbol and writing it, less five.
+
+    Returns
+    -------
+    x : array, shape (batch, lag + 10, 6), float32
+        One-hot: four symbols, blank, signal.
+    y : array of int, shape (batch, lag + 10)
+        Blank (4), and at the last five steps the symbols.
+    """
+    symbols = rng.integers(0, SYMBOLS, (batch, REMEMBERED))
+    x = np.full((batch, lag + 2 * REMEMBERED), SYMBOLS)
+    y = x.copy()
+    x[:, :REMEMBERED] = symbols
+    x[:, lag + REMEMBERED - 1] = SYMBOLS + 1
+    y[:, -REMEMBERED:] = symbols
+    return np.eye(SYMBOLS + 2, dtype=np.float32)[x], y
+
+
+def _mean_squared_error(outputs, y):
+    return float(((outputs - y) ** 2).mean())
+
+
+def _share_forgotten(outputs, y):
+    wrong = outputs.argmax(axis=-1) != y
+    return float(wrong[:, -REMEMBERED:].mean())
+
+
+class Task(NamedTuple):
+    """A task and how it is judged.
+
+    Attributes
+    ----------
+    draw : callable
+        From a generator, a batch size and a lag to inputs and targets.
+    outputs : int
+    every_step : bool
+        Whether the loss is taken at each step.
+    loss, error : callable
+        What is minimised, and what is reported: 0 is perfect.
+    ignorant : float
+        The error of the best constant answer.
+    solved : float
+        An error at or below this one counts as solved.
+    lags : tuple of int
+        Of the recorded runs.
+    """
+
+    draw: object
+    outputs: int
+    every_step: bool
+    loss: object
+    error: object
+    ignorant: float
+    solved: float
+    lags: tuple
+
+
+TASKS = {
+    "adding": Task(
+        adding_problem,
+        1,
+        False,
+        squared_error,
+        _mean_squared_error,
+        1 / 6,
+        0.01,
+        (25, 50, 100, 200),
+    ),
+    "copy": Task(copy_task, 5, True, cross_entropy, _share_forgotten, 3 / 4, 0.02, (5, 10, 20, 40)),
+}
+
+
+# --- One run ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """What decides a run.
+
+    Attributes
+    ----------
+    task : str
+        ``adding`` or ``copy``.
+    cell : str
+        ``SimpleRNN``, ``LSTM`` or ``GRU``.
+    forget_bias : str
+        Of an LSTM at the start: ``0``, ``1`` or ``log T`` with T the length of the sequences;
+        empty for the other cells.
+    lag, seed : int
+    """
+
+    task: str
+    cell: str
+    forget_bias: str
+    lag: int
+    seed: int
+
+    @property
+    def model(self):
+        """The cell and its forget bias, in words."""
+        return f"LSTM, bias {self.forget_bias}" if self.forget_bias else self.cell
+
+    @property
+    def run(self):
+        """The name of the run in tables."""
+        parts = [self.task, self.cell, self.forget_bias.replace(" ", ""), self.lag, self.seed]
+        return "-".join(str(part) for part in parts if part != "")
+
+
+def train(config, updates=UPDATES, progress=True):
+    """Train one network of 32 units on fresh batches until the task is solved, or the end.
+
+    Adam with the norm of the whole gradient clipped to 1; the gradients are those of
+    :meth:`helpers.cells.Network.loss_and_gradients`. Judged every 50 updates on 500 sequences
+    that no batch contains, and solved once two judgements in a row say so.
+
+    Parameters
+    ----------
+    config : MemoryConfig
+    updates : int
+        At most.
+    progress : bool
+
+    Returns
+    -------
+    row : dict
+        Configuration, updates, last error, whether it is solved, seconds.
+    curve : pandas.DataFrame
+        ``run, update, error``.
+    network : Network
+    """
+    import keras
+
+    started = time.perf_counter()
+    task = TASKS[config.task]
+    rng = np.random.default_rng(config.seed)
+    x_judged, y_judged = task.draw(np.random.default_rng(10_000 + config.seed), 500, config.lag)
+    options = {}
+    if config.cell == "LSTM":
+        bias = {"0": 0.0, "1": 1.0, "log T": np.log(x_judged.shape[1])}
+        options["forget_bias"] = bias[config.forget_bias]
+    network = Network.random(
+        rng, CELLS[config.cell], x_judged.shape[2], [UNITS], task.outputs, **options
+    ).astype(np.float32)
+    adam = keras.optimizers.Adam(LEARNING_RATES[config.cell], global_clipnorm=1.0)
+    variables = [keras.Variable(weight) for weight in network.weights.values()]
+    curve = []
+    bar = tqdm(
+        total=updates, file=sys.stdout, disable=not progress, desc=config.model,
+        bar_format="{desc} {bar:20} update {n} of {total}, {elapsed}{postfix}",
+    )  # fmt: skip
+    for update in range(1, updates + 1):
+        x, y = task.draw(rng, BATCH, config.lag)
+        _, gradients = network.loss_and_gradients(x, y, every_step=task.every_step, loss=task.loss)
+        adam.apply([keras.ops.convert_to_tensor(gradients[n]) for n in network.weights], variables)
+        for weight, variable in zip(network.weights.values(), variables, strict=True):
+            weight[...] = variable.numpy()
+        if update % EVERY == 0:
+            outputs = network.outputs(x_judged, every_step=task.every_step)
+            curve.append((config.run, update, task.error(outputs, y_judged)))
+            bar.set_postfix({"error": f"{curve[-1][2]:.3f}"}, refresh=False)
+            bar.update(EVERY)
+            if len(curve) > 1 and max(curve[-1][2], curve[-2][2]) <= task.solved:
+                break
+    bar.close()
+    curve = pd.DataFrame(curve, columns=["run", "update", "error"])
+    last = curve["error"].iloc[-2:].max()
+    row = {
+        "run": config.run,
+        **dataclasses.asdict(config),
+        "model": config.model,
+        "learning_rate": LEARNING_RATES[config.cell],
+        "updates": update,
+        "error": curve["error"].iloc[-1],
+        "solved": bool(last <= task.solved),
+        "numpy": np.__version__,
+        "keras": keras.__version__,
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    return row, curve, network
+
+
+# --- The recorded runs ------------------------------------------------------------------------
+
+
+def grid(seeds=range(1, 6)):
+    """Return every configuration that is recorded, one seed of all before the next seed."""
+    models = [("SimpleRNN", ""), ("LSTM", "0"), ("LSTM", "1"), ("LSTM", "log T"), ("GRU", "")]
+    return [
+        MemoryConfig(name, cell, bias, lag, seed)
+        for seed in seeds
+        for name, task in TASKS.items()
+        for lag in task.lags
+        for cell, bias in models
+    ]
+
+
+def recorded(folder=RESULTS):
+    """Read the recorded runs: tables ``runs`` and ``curves``, as :func:`train` returns them."""
+    return records.load(folder, FILES)
+
+
+def sweep(configs, folder=RESULTS, processes=2):
+    """Make the runs that are missing, several processes of one thread each.
+
+    Each finished run is stored at once, so a sweep that is stopped loses only the runs under way;
+    started again, it repeats none.
+
+    Parameters
+    ----------
+    configs : list of MemoryConfig
+    folder : str or Path
+    processes : int
+
+    Returns
+    -------
+    int
+        How many runs were missing, and made.
+    """
+    from joblib import Parallel, delayed
+
+    known = set(recorded(folder)["runs"]["run"])
+    missing = [c for c in configs if c.run not in known]
+    # What workers read when they start: one thread a process is fastest in all.
+    os.environ.update(
+        OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", TF_NUM_INTRAOP_THREADS="1",
+        TF_NUM_INTEROP_THREADS="1",
+    )  # fmt: skip
+    parallel = Parallel(n_jobs=processes, return_as="generator_unordered")
+    work = parallel(delayed(_tables)(c) for c in missing)
+    for tables in tqdm(work, total=len(missing), desc="runs", unit="run"):
+        records.store(tables, folder, FILES)
+    return len(missing)
+
+
+def _tables(config):
+    row, curve, _ = train(config, progress=False)
+    return {"runs": pd.DataFrame([row]), "curves": curve}

@@ -1,0 +1,53 @@
+"""Recorded runs as tables in a folder: CSV, compressed where the name ends in .gz."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+
+def load(folder, files):
+    """Read the tables of a folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+    files : dict
+        ``{name: file name}``; the last is the table with one row a run.
+
+    Returns
+    -------
+    dict of pandas.DataFrame
+        Under the names of ``files``, all with a column ``run``; empty where nothing is recorded.
+        A run counts once its row is in the last table.
+    """
+    tables = {}
+    for name, file in files.items():
+        path = Path(folder) / file
+        tables[name] = pd.read_csv(path) if path.exists() else pd.DataFrame({"run": []})
+    runs = tables[name]["run"]
+    return {name: table[table["run"].isin(runs)] for name, table in tables.items()}
+
+
+def store(tables, folder, files):
+    """Add one run to the tables, its row last, each file replaced in one step.
+
+    Parameters
+    ----------
+    tables : dict of pandas.DataFrame
+        What is added, under the names of ``files``. Rows of a run of the same name are replaced.
+    folder : str or Path
+    files : dict
+        As in :func:`load`.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    recorded = load(folder, files)
+    for name, file in files.items():
+        new = tables[name]
+        kept = recorded[name][~recorded[name]["run"].isin(new["run"])]
+        table = pd.concat([kept, new], ignore_index=True) if len(kept) else new
+        compression = {"method": "gzip", "mtime": 0} if file.endswith(".gz") else None
+        temporary = folder / f".{file}"
+        table.to_csv(temporary, index=False, float_format="%.6g", compression=compression)
+        os.replace(temporary, folder / file)

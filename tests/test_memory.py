@@ -1,0 +1,114 @@
+"""The memory tasks, their recorded runs, and what is needed to go on after a stop."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import memory, records
+from helpers.memory import TASKS, MemoryConfig, adding_problem, copy_task, grid, recorded, train
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(8)
+
+
+def test_the_adding_problem_asks_for_the_sum_of_the_two_marked_numbers(rng):
+    x, y = adding_problem(rng, 2000, 31)
+    assert x.shape == (2000, 31, 2) and y.shape == (2000, 1)
+    assert np.allclose((x[..., 0] * x[..., 1]).sum(axis=1), y[:, 0])
+    assert (x[:, :15, 1].sum(axis=1) == 1).all() and (x[:, 15:, 1].sum(axis=1) == 1).all()
+    assert set(np.flatnonzero(x[..., 1].any(axis=0))) == set(range(31))
+    task = TASKS["adding"]
+    assert task.error(np.ones_like(y), y) == pytest.approx(task.ignorant, rel=0.05)
+    assert task.error(y, y) == 0
+
+
+def test_the_copy_task_asks_for_the_symbols_in_their_order_after_the_signal(rng):
+    x, y = copy_task(rng, 500, 12)
+    assert x.shape == (500, 22, 6) and y.shape == (500, 22)
+    assert (x.sum(axis=-1) == 1).all()
+    read = x.argmax(axis=-1)
+    assert np.array_equal(read[:, :5], y[:, -5:]) and (read[:, :5] < 4).all()
+    # The signal comes one step before the first answer; the k-th symbol waits 12 + 5 steps.
+    assert (read[:, 16] == 5).all() and (np.delete(read[:, 5:], 11, axis=1) == 4).all()
+    assert (y[:, :-5] == 4).all()
+    task = TASKS["copy"]
+    assert task.error(np.eye(5)[y], y) == 0
+    guess = np.zeros((500, 22, 5))
+    assert task.error(guess, y) == pytest.approx(task.ignorant, rel=0.05)  # always symbol 0
+
+
+def test_a_run_learns_and_is_the_same_again(rng):
+    config = MemoryConfig("adding", "GRU", "", 6, seed=1)
+    row, curve, network = train(config, updates=300, progress=False)
+    assert curve["error"].iloc[-1] < TASKS["adding"].ignorant / 2
+    x, y = adding_problem(np.random.default_rng(10_001), 500, 6)
+    assert TASKS["adding"].error(network.outputs(x), y) == pytest.approx(row["error"])
+    again, curve_again, _ = train(config, updates=300, progress=False)
+    pd.testing.assert_frame_equal(curve, curve_again)
+    assert {**row, "seconds": 0} == {**again, "seconds": 0}
+
+
+@pytest.mark.parametrize(("bias", "expected"), [("0", 0), ("1", 1), ("log T", np.log(16))])
+def test_the_forget_bias_is_what_the_name_says(bias, expected):
+    config = MemoryConfig("copy", "LSTM", bias, lag=6, seed=0)
+    _, _, network = train(config, updates=1, progress=False)
+    # One update of Adam at 0.01 moves no weight by more than 0.01.
+    assert np.abs(network.cells[0].b[32:64] - expected).max() < 0.011
+
+
+def test_a_sweep_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    configs = grid()[:4]
+    done = []
+
+    def interrupted(config, progress):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(config.run)
+        row = {"run": config.run, "error": 0.5}
+        return row, pd.DataFrame({"run": config.run, "update": [50], "error": [0.5]}), None
+
+    monkeypatch.setattr(memory, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        memory.sweep(configs, tmp_path, processes=1)
+    assert list(recorded(tmp_path)["runs"]["run"]) == done
+    monkeypatch.setattr(
+        memory, "train", lambda config, progress: (
+            {"run": config.run, "error": 0.1},
+            pd.DataFrame({"run": config.run, "update": [50], "error": [0.1]}),
+            None,
+        )
+    )  # fmt: skip
+    assert memory.sweep(configs, tmp_path, processes=1) == 2
+    assert memory.sweep(configs, tmp_path, processes=1) == 0
+    runs = recorded(tmp_path)["runs"]
+    assert list(runs["run"]) == [c.run for c in configs]
+    assert list(runs["error"]) == [0.5, 0.5, 0.1, 0.1]
+
+
+def test_a_curve_without_its_run_is_not_read(tmp_path):
+    files = {"curves": "curves.csv.gz", "runs": "runs.csv"}
+    pd.DataFrame({"run": ["a", "a", "b"], "error": 1.0}).to_csv(tmp_path / "curves.csv.gz")
+    assert records.load(tmp_path, files)["curves"].empty
+    pd.DataFrame({"run": ["a"]}).to_csv(tmp_path / "runs.csv")
+    assert list(records.load(tmp_path, files)["curves"]["run"]) == ["a", "a"]
+
+
+def test_the_recorded_runs_are_the_grid_and_follow_from_their_curves():
+    tables = recorded()
+    runs, curves = tables["runs"].set_index("run"), tables["curves"]
+    assert set(runs.index) == {c.run for c in grid()} and runs.index.is_unique
+    assert set(curves["run"]) == set(runs.index)
+    for name, curve in curves.groupby("run"):
+        row, task = runs.loc[name], TASKS[runs.loc[name, "task"]]
+        assert curve["update"].iloc[-1] == row["updates"] <= memory.UPDATES
+        assert curve["error"].iloc[-1] == row["error"]
+        two = curve["error"].rolling(2).max() <= task.solved
+        assert two.iloc[-1] == row["solved"] and not two.iloc[:-1].any(), name
+        assert row["solved"] or row["updates"] == memory.UPDATES
+
+
+def test_every_configuration_has_a_name_of_its_own():
+    names = [c.run for c in grid()]
+    assert len(set(names)) == len(names) == 5 * 2 * 4 * 5
