@@ -9,6 +9,8 @@ DATA ?= $(SEQUENCE_DATA)
 
 export TF_CPP_MIN_LOG_LEVEL := 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Small matrices: a second thread of BLAS costs more than it brings. TensorFlow has its own.
+export OPENBLAS_NUM_THREADS := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 with_data = $(if $(DATA),SEQUENCE_DATA="$(abspath $(DATA))")
 

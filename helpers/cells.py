@@ -316,7 +316,7 @@ class Gradients:
         By the weights, summed over batch and time.
     states : list of tuples of arrays, shape (batch, n)
         ``states[t]``: by the state after step ``t``, all later paths included; ``states[0]``
-        is by the initial state.
+        is by the initial state. An LSTM's entry by ``c`` holds ``h`` of the same step fixed.
     """
 
     x: np.ndarray

@@ -355,7 +355,10 @@ def svg_chart(curves, xlim, ylim, xlabel="", ylabel="", title="", log=False, mar
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" ')
         parts.append(f'stroke-width="2" stroke-dasharray="{dash}"/>')
         if label:
-            parts.append(text(u[-1] - 2, v[-1] - 5, label[0], "end", f' fill="{colour}"'))
+            # Beside the curve's end, on the side that it does not come from.
+            falls = v[-1] > v[-max(2, len(v) // 5)] and v[-1] < height - bottom - 16
+            below = 14 if falls else -5
+            parts.append(text(u[-1] - 2, v[-1] + below, label[0], "end", f' fill="{colour}"'))
     for x, y in marks:
         u, v = at(x, y)
         parts.append(f'<circle cx="{u:.0f}" cy="{v:.0f}" r="4" fill="{to_hex(colours[1])}"/>')
