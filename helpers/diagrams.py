@@ -202,8 +202,8 @@ _GRU = (
     {
         "h_before": (0, 3.6, "$h_{t-1}$", "state"),
         "x": (0, 0.3, "$x_t$", "state"),
-        "h_tap": (0.6, 3.6, "", "state"),
-        "x_tap": (0.6, 0.3, "", "state"),
+        "h_tap": (0.45, 3.6, "", "state"),
+        "x_tap": (0.75, 0.3, "", "state"),
         "Wz": (1.5, 2.6, "$W_x^z, W_h^z$", "weights"),
         "Wr": (1.5, 1.5, "$W_x^r, W_h^r$", "weights"),
         "z": (3.0, 2.6, "$\\sigma$  $z_t$", "function"),
@@ -223,6 +223,7 @@ _GRU = (
         ("h_before", "h_tap", "C0"), ("h_tap", "h_tap2", "C0"), ("h_tap2", "keep", "C0"),
         ("keep", "add", "C0"), ("add", "h", "C0"),
         ("h_tap", "Wz", "|-"), ("h_tap", "Wr", "|-"), ("x", "x_tap"), ("x_tap", "Wr", "|-"),
+        ("x_tap", "Wz", "|-"),
         ("x_tap", "Wh"), ("Wz", "z"), ("Wr", "r"), ("r", "reset"), ("h_tap2", "reset"),
         ("reset", "Wh"), ("Wh", "tanh"), ("z", "z_tap"), ("z_tap", "keep"), ("z_tap", "minus"),
         ("minus", "new"), ("tanh", "new"), ("new", "add"),

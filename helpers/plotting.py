@@ -124,10 +124,10 @@ def stroke_svg(x, steps=None):
     done = points[: len(points) if steps is None else steps]
     pen = done[-1].split(",")
     return (
-        f'<svg viewBox="0 0 300 {top + 20:.0f}" xmlns="http://www.w3.org/2000/svg">'
-        f'<polyline points="{" ".join(points)}" fill="none" stroke="#c4c4c4" stroke-width="2"/>'
-        f'<polyline points="{" ".join(done)}" fill="none" stroke="#0072B2" stroke-width="4"/>'
-        f'<circle cx="{pen[0]}" cy="{pen[1]}" r="7" fill="#D55E00"/></svg>'
+        f"<svg viewBox='0 0 300 {top + 20:.0f}' xmlns='http://www.w3.org/2000/svg'>"
+        f"<polyline points='{' '.join(points)}' fill='none' stroke='#c4c4c4' stroke-width='2'/>"
+        f"<polyline points='{' '.join(done)}' fill='none' stroke='#0072B2' stroke-width='4'/>"
+        f"<circle cx='{pen[0]}' cy='{pen[1]}' r='7' fill='#D55E00'/></svg>"
     )
 
 
@@ -320,10 +320,10 @@ def svg_chart(curves, xlim, ylim, xlabel="", ylabel="", title="", log=False, mar
         return u, height - bottom - v
 
     def text(x, y, words, anchor="middle", more=""):
-        return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}"{more}>{words}</text>'
+        return f"<text x='{x:.0f}' y='{y:.0f}' text-anchor='{anchor}'{more}>{words}</text>"
 
-    parts = [f'<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg" ']
-    parts.append('font-family="sans-serif" font-size="11" fill="#222">')
+    parts = [f"<svg viewBox='0 0 {width} {height}' xmlns='http://www.w3.org/2000/svg' "]
+    parts.append("font-family='sans-serif' font-size='11' fill='#222'>")
     x_ticks = [t for t in MaxNLocator(4).tick_values(*xlim) if xlim[0] <= t <= xlim[1]]
     if log:
         decades = np.arange(np.ceil(y_low), np.floor(y_high) + 1)
@@ -334,47 +334,47 @@ def svg_chart(curves, xlim, ylim, xlabel="", ylabel="", title="", log=False, mar
         y_ticks = [(t, f"{t:g}") for t in ticks]
     for tick, words in y_ticks:
         v = at(xlim[0], tick)[1]
-        parts.append(f'<path d="M{left} {v:.0f}H{width - right}" stroke="#ddd"/>')
+        parts.append(f"<path d='M{left} {v:.0f}H{width - right}' stroke='#ddd'/>")
         parts.append(text(left - 4, v + 4, words.replace("-", "−"), "end"))
     for tick in x_ticks:
         parts.append(
             text(at(tick, ylim[0])[0], height - bottom + 14, f"{tick:g}".replace("-", "−"))
         )
-    parts.append(f'<path d="M{left} {top}V{height - bottom}H{width - right}" ')
-    parts.append('fill="none" stroke="#666"/>')
+    parts.append(f"<path d='M{left} {top}V{height - bottom}H{width - right}' ")
+    parts.append("fill='none' stroke='#666'/>")
     parts.append(text((left + width - right) / 2, height - 5, xlabel))
     v = (top + height - bottom) / 2
-    parts.append(text(11, v, ylabel, more=f' transform="rotate(-90 11 {v:.0f})"'))
-    parts.append(text((left + width - right) / 2, 13, title, more=' font-weight="bold"'))
+    parts.append(text(11, v, ylabel, more=f" transform='rotate(-90 11 {v:.0f})'"))
+    parts.append(text((left + width - right) / 2, 13, title, more=" font-weight='bold'"))
     dashes = ["", "6 3", "7 2 1 2", "1 3", "9 2 1 2 1 2", "10 4"]
     colours = plt.rcParams["axes.prop_cycle"].by_key()["color"]
     for k, (x, y, *label) in enumerate(curves):
         colour, dash = to_hex(colours[k % len(colours)]), dashes[k % 6]
         u, v = at(x, y)
         points = " ".join(f"{a:.0f},{b:.0f}" for a, b in zip(u, v, strict=True))
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" ')
-        parts.append(f'stroke-width="2" stroke-dasharray="{dash}"/>')
+        parts.append(f"<polyline points='{points}' fill='none' stroke='{colour}' ")
+        parts.append(f"stroke-width='2' stroke-dasharray='{dash}'/>")
         if label:
             # Beside the curve's end, on the side that it does not come from.
             falls = v[-1] > v[-max(2, len(v) // 5)] and v[-1] < height - bottom - 16
             below = 14 if falls else -5
-            parts.append(text(u[-1] - 2, v[-1] + below, label[0], "end", f' fill="{colour}"'))
+            parts.append(text(u[-1] - 2, v[-1] + below, label[0], "end", f" fill='{colour}'"))
     for x, y in marks:
         u, v = at(x, y)
-        parts.append(f'<circle cx="{u:.0f}" cy="{v:.0f}" r="4" fill="{to_hex(colours[1])}"/>')
+        parts.append(f"<circle cx='{u:.0f}' cy='{v:.0f}' r='4' fill='{to_hex(colours[1])}'/>")
     return "".join(parts) + "</svg>"
 
 
 def svg_row(*pictures):
     """Put SVGs side by side, each as high as the highest, into one."""
-    boxes = [[float(n) for n in p.split('viewBox="')[1].split('"')[0].split()] for p in pictures]
+    boxes = [[float(n) for n in p.split("viewBox='")[1].split("'")[0].split()] for p in pictures]
     height, x, parts = max(box[3] for box in boxes), 0.0, []
     for picture, box in zip(pictures, boxes, strict=True):
         width = box[2] * height / box[3]
-        inner = picture.replace("<svg ", f'<svg x="{x:.0f}" width="{width:.0f}" ', 1)
-        parts.append(inner.replace("<svg ", f'<svg height="{height:.0f}" ', 1))
+        inner = picture.replace("<svg ", f"<svg x='{x:.0f}' width='{width:.0f}' ", 1)
+        parts.append(inner.replace("<svg ", f"<svg height='{height:.0f}' ", 1))
         x += width
-    box = f'viewBox="0 0 {x:.0f} {height:.0f}" xmlns="http://www.w3.org/2000/svg"'
+    box = f"viewBox='0 0 {x:.0f} {height:.0f}' xmlns='http://www.w3.org/2000/svg'"
     return f"<svg {box}>{''.join(parts)}</svg>"
 
 

@@ -34,15 +34,15 @@ def test_no_two_boxes_overlap(name):
 
 def test_a_chart_is_drawn_to_scale():
     chart = plotting.svg_chart([([0, 1], [0, 10])], (0, 1), (0, 10), size=(320, 220))
-    assert 'points="46,184 308,10"' in chart
+    assert "points='46,184 308,10'" in chart
     log = plotting.svg_chart([([0, 1], [1e-3, 1e3])], (0, 1), (1e-3, 1e3), log=True)
-    assert 'points="46,184 308,10"' in log and "1e−3" in log
+    assert "points='46,184 308,10'" in log and "1e−3" in log
 
 
 def test_charts_side_by_side_keep_their_proportions():
     chart = plotting.svg_chart([([0, 1], [0, 1])], (0, 1), (0, 1))
     small = plotting.svg_chart([([0, 1], [0, 1])], (0, 1), (0, 1), size=(100, 110))
-    assert 'viewBox="0 0 520 220"' in plotting.svg_row(chart, small)
+    assert "viewBox='0 0 520 220'" in plotting.svg_row(chart, small)
 
 
 def test_several_sliders_want_a_frame_for_each_combination():
