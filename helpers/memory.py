@@ -174,7 +174,7 @@ def train(config, updates=UPDATES, progress=True):
     """Train one network of 32 units on fresh batches until the task is solved, or the end.
 
     Adam with the norm of the whole gradient clipped to 1; the gradients are those of
-    :meth:`helpers.cells.Network.loss_and_gradients`. Judged every 50 updates on 500 sequences
+    :meth:`helpers.cells.Network.loss_and_gradients`. Judged every 50 updates, and after the last, on 500 sequences
     that no batch contains, and solved once two judgements in a row say so.
 
     Parameters
@@ -218,11 +218,11 @@ def train(config, updates=UPDATES, progress=True):
         adam.apply([keras.ops.convert_to_tensor(gradients[n]) for n in network.weights], variables)
         for weight, variable in zip(network.weights.values(), variables, strict=True):
             weight[...] = variable.numpy()
-        if update % EVERY == 0:
+        if update % EVERY == 0 or update == updates:
             outputs = network.outputs(x_judged, every_step=task.every_step)
             curve.append((config.run, update, task.error(outputs, y_judged)))
             bar.set_postfix({"error": f"{curve[-1][2]:.3f}"}, refresh=False)
-            bar.update(EVERY)
+            bar.update(update - bar.n)
             if len(curve) > 1 and max(curve[-1][2], curve[-2][2]) <= task.solved:
                 break
     bar.close()
