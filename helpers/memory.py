@@ -174,8 +174,8 @@ def train(config, updates=UPDATES, progress=True):
     """Train one network of 32 units on fresh batches until the task is solved, or the end.
 
     Adam with the norm of the whole gradient clipped to 1; the gradients are those of
-    :meth:`helpers.cells.Network.loss_and_gradients`. Judged every 50 updates, and after the last, on 500 sequences
-    that no batch contains, and solved once two judgements in a row say so.
+    :meth:`helpers.cells.Network.loss_and_gradients`. Judged every 50 updates, and after the
+    last, on 500 sequences that no batch contains. Solved once two judgements in a row say so.
 
     Parameters
     ----------
