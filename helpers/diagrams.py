@@ -179,12 +179,12 @@ _LSTM = (
         },
         "c_tilde": (3.0, 1.1, "tanh  $\\tilde c_t$", "function"),
         "forget": (4.2, 3.6, "$\\odot$", "product"),
-        "write": (4.6, 1.5, "$\\odot$", "product"),
+        "into": (4.6, 1.5, "$\\odot$", "product"),
         "add": (5.2, 3.6, "+", "product"),
         "c": (7.4, 3.6, "$c_t$", "state"),
         "drop": (6.0, 3.6, "", "state"),
         "tanh": (6.0, 2.0, "tanh", "function"),
-        "read": (6.0, 0.3, "$\\odot$", "product"),
+        "out": (6.0, 0.3, "$\\odot$", "product"),
         "h": (7.4, 0.3, "$h_t$", "state"),
     },
     [
@@ -192,9 +192,9 @@ _LSTM = (
         *[("split", f"W{g}", "|-") for g in "fico"],
         ("Wf", "f"), ("Wi", "i"), ("Wc", "c_tilde"), ("Wo", "o"),
         ("c_before", "forget", "C0"), ("f", "forget", "-|"), ("forget", "add", "C0"),
-        ("i", "write", "-|"), ("c_tilde", "write", "-|"), ("write", "add", "-|"),
-        ("add", "drop", "C0"), ("drop", "c", "C0"), ("drop", "tanh"), ("tanh", "read"),
-        ("o", "read"), ("read", "h"),
+        ("i", "into", "-|"), ("c_tilde", "into", "-|"), ("into", "add", "-|"),
+        ("add", "drop", "C0"), ("drop", "c", "C0"), ("drop", "tanh"), ("tanh", "out"),
+        ("o", "out"), ("out", "h"),
     ],
 )  # fmt: skip
 
