@@ -23,7 +23,6 @@ from helpers.cells import (
     squared_error,
     to_keras,
 )
-from helpers.models import Architecture, build
 
 KINDS = {
     "RNN": (RNN, {}, keras.layers.SimpleRNN, {}),
@@ -104,9 +103,17 @@ def test_gradients_are_central_differences(kind, rng, layers, every_step, loss):
         assert relative_error(gradients[name], estimate) < 1e-7, name
 
 
-@pytest.mark.parametrize("cell", ["SimpleRNN", "LSTM", "GRU"])
-def test_gradients_are_those_of_the_gradient_tape(cell, rng):
-    model = build(cell, Architecture(0, (6, 4), (0, 0)), features=3, classes=5, mask_value=9.0)
+def test_gradients_are_those_of_the_gradient_tape(kind, rng):
+    _, _, layer_class, options = kind
+    model = keras.Sequential(
+        [
+            keras.Input((None, 3)),
+            keras.layers.Masking(9.0),
+            layer_class(6, return_sequences=True, **options),
+            layer_class(4, **options),
+            keras.layers.Dense(5, activation="softmax"),
+        ]
+    )
     x, _ = random_batch(rng)
     mask = np.arange(7) < np.array([[7], [4], [5], [1]])
     x[~mask] = 9.0
@@ -225,3 +232,19 @@ def test_wrong_shapes_and_layers_are_named(rng):
     layer.build((None, None, 2))
     with pytest.raises(ValueError, match="use_bias"):
         from_keras(layer)
+
+
+@pytest.mark.parametrize("every_step", [False, True])
+def test_the_loss_is_the_mean_over_real_steps_or_over_sequences(rng, every_step):
+    network = Network.random(rng, RNN, 3, [4], 5)
+    lengths = np.array([5, 2, 3])
+    x, y = rng.normal(size=(3, 5, 3)), rng.integers(0, 5, (3, 5) if every_step else 3)
+    mask = np.arange(5) < lengths[:, None]
+    loss, _ = network.loss_and_gradients(x, y, mask, every_step)
+    losses = []
+    for k, T in enumerate(lengths):  # one by one, unpadded
+        outputs = network.outputs(x[k : k + 1, :T], every_step=every_step)
+        p = np.exp(outputs) / np.exp(outputs).sum(axis=-1, keepdims=True)
+        right = y[k, :T] if every_step else y[k : k + 1]
+        losses.append(-np.log(p.reshape(-1, 5)[np.arange(len(right)), right]))
+    assert loss == pytest.approx(np.concatenate(losses).mean(), rel=1e-12)

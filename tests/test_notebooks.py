@@ -103,6 +103,8 @@ def test_it_has_the_parts_of_a_chapter(notebook):
     exercises = re.findall(r"```\{exercise\}.*\n:label: (\S+)", text)
     solutions = re.findall(r"```\{solution\} (\S+)\n:class: dropdown", text)
     assert len(exercises) >= 4 and exercises == solutions
+    for level in ("By hand", "Change the code", "Think"):
+        assert f"*{level}" in text, level
 
 
 def test_one_import_cell_and_one_seed(notebook):
