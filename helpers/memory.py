@@ -1,7 +1,6 @@
 """Two tasks that measure memory, and recorded runs of the NumPy cells on them."""
 
 import dataclasses
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -281,19 +280,9 @@ def sweep(configs, folder=RESULTS, processes=2):
     int
         How many runs were missing, and made.
     """
-    from joblib import Parallel, delayed
-
     known = set(recorded(folder)["runs"]["run"])
-    missing = [c for c in configs if c.run not in known]
-    # What workers read when they start: one thread a process is fastest in all.
-    os.environ.update(
-        OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", TF_NUM_INTRAOP_THREADS="1",
-        TF_NUM_INTEROP_THREADS="1",
-    )  # fmt: skip
-    parallel = Parallel(n_jobs=processes, return_as="generator_unordered")
-    work = parallel(delayed(_tables)(c) for c in missing)
-    for tables in tqdm(work, total=len(missing), desc="runs", unit="run"):
-        records.store(tables, folder, FILES)
+    missing = [(config,) for config in configs if config.run not in known]
+    records.sweep(_tables, missing, folder, FILES, processes)
     return len(missing)
 
 

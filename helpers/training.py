@@ -1,7 +1,6 @@
 """One recorded run: split, scale, train, stop, evaluate once; and sweeps of such runs."""
 
 import dataclasses
-import os
 import platform
 import sys
 import time
@@ -397,8 +396,6 @@ def sweep(datasets, configs, folder=RESULTS, processes=2):
     ValueError
         If the folder holds runs on other data, which these would replace.
     """
-    from joblib import Parallel, delayed
-
     folder = Path(folder)
     runs = load_results(folder)["runs"]
     for name, dataset in datasets.items():
@@ -409,18 +406,17 @@ def sweep(datasets, configs, folder=RESULTS, processes=2):
                 f"{dataset.digest}, the data given: keep runs on other data in another folder"
             )
     missing = [c for c in configs if not _is_recorded(c, datasets[c.dataset].digest, runs)]
-    # TensorFlow reads these when a worker starts it; one thread a process is fastest in all.
-    os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
-    work = (delayed(_fit_for_table)(datasets[c.dataset], c) for c in missing)
-    parallel = Parallel(n_jobs=processes, return_as="generator_unordered")
-    for run in tqdm(parallel(work), total=len(missing), desc="runs", unit="run"):
-        tables = {"curves": run.curve, "predictions": run.predictions}
-        records.store({**tables, "runs": pd.DataFrame([run.row])}, folder, _FILES)
+    work = [(datasets[c.dataset], c) for c in missing]
+    records.sweep(_tables, work, folder, _FILES, processes)
     return len(missing)
 
 
-def _fit_for_table(dataset, config):
+def _tables(dataset, config):
     """Fit in a worker and leave the model there: only tables travel back."""
     run = fit(dataset, config, progress=False)
     keras.backend.clear_session()
-    return dataclasses.replace(run, model=None)
+    return {
+        "curves": run.curve,
+        "predictions": run.predictions,
+        "runs": pd.DataFrame([run.row]),
+    }
