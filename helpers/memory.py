@@ -263,8 +263,8 @@ def recorded(folder=RESULTS):
     return records.load(folder, FILES)
 
 
-def sweep(configs, folder=RESULTS, processes=2):
-    """Make the runs that are missing, several processes of one thread each.
+def sweep(configs, folder=RESULTS, **options):
+    """Make the runs that are missing.
 
     Each finished run is stored at once, so a sweep that is stopped loses only the runs under way;
     started again, it repeats none.
@@ -273,7 +273,8 @@ def sweep(configs, folder=RESULTS, processes=2):
     ----------
     configs : list of MemoryConfig
     folder : str or Path
-    processes : int
+    **options
+        How many run at a time and where, as in :func:`helpers.records.sweep`.
 
     Returns
     -------
@@ -282,7 +283,7 @@ def sweep(configs, folder=RESULTS, processes=2):
     """
     known = set(recorded(folder)["runs"]["run"])
     missing = [(config,) for config in configs if config.run not in known]
-    records.sweep(_tables, missing, folder, FILES, processes)
+    records.sweep(_tables, missing, folder, FILES, **options)
     return len(missing)
 
 

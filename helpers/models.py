@@ -6,21 +6,28 @@ CELLS = ("SimpleRNN", "LSTM", "GRU")
 
 
 class Architecture(NamedTuple):
-    """A stack of recurrent layers, each followed by dropout.
+    """A stack of layers, each followed by dropout.
 
     Attributes
     ----------
     number : int
-        As in the report's figures 2.2 and 3.2.
+        1 to 5 as in the report's figures 2.2 and 3.2; more for chapter 16.
     units : tuple of int
-        Width of each recurrent layer.
+        Width of each layer.
     dropout : tuple of float
         Share of features dropped after each layer; 0 where the report lists none.
+    bidirectional : bool
+        Whether each recurrent layer reads the sequence from both ends.
+    pooling : bool
+        Whether the classifier sees the mean and the maximum over time of the last layer's
+        states, instead of the last state.
     """
 
     number: int
     units: tuple
     dropout: tuple
+    bidirectional: bool = False
+    pooling: bool = False
 
 
 ARCHITECTURES = {
@@ -30,6 +37,9 @@ ARCHITECTURES = {
         3: Architecture(3, (64, 32), (0.2, 0.2)),
         4: Architecture(4, (64, 64), (0.2, 0.2)),
         5: Architecture(5, (32, 32, 32), (0.2, 0.2, 0.2)),
+        6: Architecture(6, (64, 64), (0.2, 0.2), bidirectional=True),
+        7: Architecture(7, (64, 64), (0.2, 0.2), pooling=True),
+        8: Architecture(8, (64, 64), (0.2, 0.2), bidirectional=True, pooling=True),
     },
     "cv_segments": {
         1: Architecture(1, (256,), (0.2,)),
@@ -37,24 +47,46 @@ ARCHITECTURES = {
         3: Architecture(3, (128,), (0.3,)),
         4: Architecture(4, (64, 64), (0.0, 0.0)),
         5: Architecture(5, (32, 32), (0.2, 0.2)),
+        6: Architecture(6, (128, 128), (0.4, 0.4), bidirectional=True),
+        7: Architecture(7, (128, 128), (0.4, 0.4), pooling=True),
+        8: Architecture(8, (128, 128), (0.4, 0.4), bidirectional=True, pooling=True),
     },
 }
+REPORTED = range(1, 6)  # the architectures of the report
 
 
-def build(cell, architecture, features, classes, mask_value, learning_rate=1e-3):
-    """Build and compile a many-to-one classifier: masking, recurrent layers, dense softmax.
+def build(
+    cell,
+    architecture,
+    features,
+    classes,
+    mask_value,
+    learning_rate=1e-3,
+    clip=0.0,
+    augment=(),
+    layers=None,
+):
+    """Build and compile a many-to-one classifier: masking, hidden layers, dense softmax.
 
     Parameters
     ----------
     cell : str
-        ``SimpleRNN``, ``LSTM`` or ``GRU``.
+        What the hidden layers are: ``SimpleRNN``, ``LSTM`` or ``GRU``; ``Conv1D`` (width 5) or
+        ``Transformer`` (encoder blocks), which need an architecture that pools.
     architecture : Architecture
     features, classes : int
         Width of a step and number of classes.
     mask_value : float
         A step that has this value in all its features is skipped.
-    learning_rate : float
+    learning_rate : float or keras.optimizers.schedules.LearningRateSchedule
         Of Adam; the report's is 0.001.
+    clip : float
+        Bound on the norm of all gradients together; 0 for none.
+    augment : sequence of keras.layers.Layer
+        What distorts the input in training.
+    layers : module, optional
+        Where the recurrent layers come from: :mod:`helpers.packed`, which spends no time on
+        padding, or :mod:`keras.layers`. They compute the same.
 
     Returns
     -------
@@ -64,28 +96,78 @@ def build(cell, architecture, features, classes, mask_value, learning_rate=1e-3)
     Raises
     ------
     ValueError
-        If ``cell`` is none of :data:`CELLS`.
+        If ``cell`` is unknown, or the architecture does not suit it.
     """
     import keras
 
-    if cell not in CELLS:
-        raise ValueError(f"found cell {cell!r}; expected one of {', '.join(CELLS)}")
-    layers = [keras.Input((None, features)), keras.layers.Masking(mask_value)]
+    from helpers.layers import EncoderBlock, MaskedConv1D, MeanMaxPooling, PositionEncoding
+
+    kinds = (*CELLS, "Conv1D", "Transformer")
+    if cell not in kinds:
+        raise ValueError(f"found cell {cell!r}; expected one of {', '.join(kinds)}")
+    recurrent = cell in CELLS
+    if not recurrent and (architecture.bidirectional or not architecture.pooling):
+        raise ValueError(
+            f"{cell}: found architecture {architecture.number}, with a last or a backward state; "
+            f"expected one that pools over time"
+        )
+    stack = [keras.Input((None, features)), keras.layers.Masking(mask_value), *augment]
+    if cell == "Transformer":
+        stack += [keras.layers.Dense(architecture.units[0]), PositionEncoding()]
     last = len(architecture.units) - 1
     for i, (units, dropout) in enumerate(
         zip(architecture.units, architecture.dropout, strict=True)
     ):
-        layers.append(getattr(keras.layers, cell)(units, return_sequences=i < last))
-        if dropout:
-            layers.append(keras.layers.Dropout(dropout))
-    layers.append(keras.layers.Dense(classes, activation="softmax"))
-    model = keras.Sequential(layers, name=f"{cell}_{architecture.number}")
+        if recurrent:
+            every = architecture.pooling or i < last
+            layer = getattr(layers or _packed(), cell)(units, return_sequences=every)
+            stack.append(keras.layers.Bidirectional(layer) if architecture.bidirectional else layer)
+        elif cell == "Conv1D":
+            stack.append(MaskedConv1D(units, 5, activation="relu"))
+        else:
+            stack.append(EncoderBlock(units, dropout=dropout))
+        if dropout and cell != "Transformer":  # whose blocks hold their own
+            stack.append(keras.layers.Dropout(dropout))
+    if architecture.pooling:
+        stack.append(MeanMaxPooling())
+    stack.append(keras.layers.Dense(classes, activation="softmax"))
+    model = keras.Sequential(stack, name=f"{cell}_{architecture.number}")
     model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate),
+        optimizer=keras.optimizers.Adam(learning_rate, global_clipnorm=clip or None),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
     return model
+
+
+def _packed():
+    from helpers import packed  # needs TensorFlow, which takes seconds to import
+
+    return packed
+
+
+def augmentation(dataset, seed):
+    """Return the layers that distort training sequences of a data set.
+
+    Parameters
+    ----------
+    dataset : str
+        ``handwriting``: small affine maps of each stroke. ``cv_segments``: noise, and runs of
+        frames and cepstra silenced.
+    seed : int
+
+    Returns
+    -------
+    list of keras.layers.Layer
+        Active in training only.
+    """
+    import keras
+
+    from helpers.layers import RandomAffine, RandomMasking
+
+    if dataset == "handwriting":
+        return [RandomAffine(0.1, seed=seed)]
+    return [keras.layers.GaussianNoise(0.3, seed=seed), RandomMasking(seed=seed)]
 
 
 def count_parameters(cell, architecture, features, classes):

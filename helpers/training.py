@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 from sklearn.metrics import balanced_accuracy_score, f1_score
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 from sklearn.utils.class_weight import compute_class_weight
 from tqdm import tqdm
 
 from helpers import records
 from helpers.data import DATA
-from helpers.models import ARCHITECTURES, build
+from helpers.models import ARCHITECTURES, augmentation, build
 from helpers.padding import PADDING_VALUE, bucketed_batches, fit_scaling, sorted_batches
 
 RESULTS = DATA / "results"
@@ -33,26 +33,38 @@ class RunConfig:
     dataset : str
         ``handwriting`` or ``cv_segments``.
     cell : str
-        ``SimpleRNN``, ``LSTM`` or ``GRU``.
+        One of :data:`helpers.models.CELLS`, or ``Conv1D`` or ``Transformer``.
     architecture : int
         A key of :data:`helpers.models.ARCHITECTURES`.
     seed : int
         Decides the split, the initial weights, the dropout and the order of batches.
     protocol : str
         The name under which runs of these settings are compared.
+    split : str
+        What is tested on: ``delivered``, the data set's own test split; or one of five folds of
+        the train split, which one the seed decides, drawn ``by_file`` or ``by_speaker`` (no
+        speaker in two folds). With folds the test split is not touched.
     scaling : str
         As in :func:`helpers.padding.fit_scaling`; fitted on what is trained on.
     validation : float
-        Share of the training files held out, stratified by class, for early stopping. With 0
-        the run stops by the report's rule (:class:`AverageErrorStop`).
+        Share of the training files held out for early stopping, stratified by class, and with
+        ``by_speaker`` by speaker. With 0 the run stops by the report's rule
+        (:class:`AverageErrorStop`).
     batch_size, max_epochs : int
     patience : int
         Epochs without a better value of ``monitor`` before early stopping.
     monitor : str
         ``val_loss`` or ``val_accuracy``: what early stopping watches and the weights are kept of.
     learning_rate : float
+        Of Adam, in the first epoch.
+    decay : bool
+        Whether the rate falls to 0 along half a cosine, at ``max_epochs``.
+    clip : float
+        Bound on the norm of all gradients together; 0 for none.
     class_weights : bool
         Whether a training file counts in inverse proportion to the size of its class.
+    augment : bool
+        Whether training sequences are distorted at random (:func:`helpers.models.augmentation`).
     """
 
     dataset: str
@@ -60,6 +72,7 @@ class RunConfig:
     architecture: int
     seed: int
     protocol: str
+    split: str
     scaling: str
     validation: float
     batch_size: int
@@ -67,7 +80,10 @@ class RunConfig:
     patience: int = 0
     monitor: str = "val_loss"
     learning_rate: float = 1e-3
+    decay: bool = False
+    clip: float = 0.0
     class_weights: bool = False
+    augment: bool = False
 
     @property
     def run(self):
@@ -77,37 +93,51 @@ class RunConfig:
         )
 
 
-PROTOCOLS = {
-    "validated": {
-        "handwriting": {
-            "scaling": "per_file",
-            "validation": 0.15,
-            "batch_size": 32,
-            "max_epochs": 300,
-            "patience": 40,
-        },
-        "cv_segments": {
-            "scaling": "standard",
-            "validation": 0.1,
-            "batch_size": 64,
-            "max_epochs": 100,
-            "patience": 10,
-        },
+_VALIDATED = {
+    "handwriting": {
+        "split": "delivered",
+        "scaling": "aspect",
+        "validation": 0.15,
+        "batch_size": 32,
+        "max_epochs": 80,
+        "patience": 30,
+        "learning_rate": 3e-3,
+        "decay": True,
+        "clip": 1.0,
     },
+    "cv_segments": {
+        "split": "delivered",
+        "scaling": "standard",
+        "validation": 0.1,
+        "batch_size": 64,
+        "max_epochs": 10,
+        "patience": 10,
+        "learning_rate": 2e-3,
+        "decay": True,
+        "clip": 1.0,
+    },
+}
+
+PROTOCOLS = {
+    "validated": _VALIDATED,
     "report": {
         "handwriting": {
+            "split": "delivered",
             "scaling": "global_max",
             "validation": 0.0,
             "batch_size": 32,
-            "max_epochs": 200,
+            "max_epochs": 120,
         },
         "cv_segments": {
+            "split": "delivered",
             "scaling": "none",
             "validation": 0.0,
             "batch_size": 64,
-            "max_epochs": 100,
+            "max_epochs": 60,
         },
     },
+    "known_speakers": {"cv_segments": _VALIDATED["cv_segments"] | {"split": "by_file"}},
+    "new_speakers": {"cv_segments": _VALIDATED["cv_segments"] | {"split": "by_speaker"}},
 }
 
 
@@ -190,7 +220,8 @@ class Run:
     curve : pandas.DataFrame
         ``run, epoch, loss, accuracy`` and, with validation, ``val_loss, val_accuracy``.
     predictions : pandas.DataFrame
-        ``run, split, file, label, predicted``, with class names; split is validation or test.
+        ``run, split, file, label, predicted``, with class names, and ``p1, p2, …``, the
+        probabilities of the classes in their order; split is validation or test.
     model : keras.Model
         With the weights that were evaluated.
     """
@@ -201,7 +232,7 @@ class Run:
     model: keras.Model
 
 
-def split_validation(train, share, seed):
+def split_validation(train, share, seed, by_speaker=False):
     """Split training sequences, stratified by class.
 
     Parameters
@@ -210,6 +241,8 @@ def split_validation(train, share, seed):
     share : float
         Of the sequences that go to validation; 0 for none.
     seed : int
+    by_speaker : bool
+        Keep all sequences of a speaker (a group) together; the share is met about.
 
     Returns
     -------
@@ -218,10 +251,51 @@ def split_validation(train, share, seed):
     """
     if not share:
         return train, None
-    fit, validation = train_test_split(
-        np.arange(len(train)), test_size=share, stratify=train.y, random_state=seed
-    )
+    if by_speaker:
+        folds = StratifiedGroupKFold(round(1 / share), shuffle=True, random_state=seed)
+        fit, validation = next(folds.split(train.y, train.y, train.groups))
+    else:
+        fit, validation = train_test_split(
+            np.arange(len(train)), test_size=share, stratify=train.y, random_state=seed
+        )
     return train.subset(np.sort(fit)), train.subset(np.sort(validation))
+
+
+FOLDS = 5
+
+
+def split_test(dataset, split, seed):
+    """Return what a run may learn from and what it is tested on.
+
+    Parameters
+    ----------
+    dataset : SequenceDataset
+    split : str
+        As in :class:`RunConfig`.
+    seed : int
+        Chooses the fold, ``seed % FOLDS``; the folds are always the same.
+
+    Returns
+    -------
+    train, test : Sequences
+
+    Raises
+    ------
+    ValueError
+        If ``split`` is unknown.
+    """
+    if split == "delivered":
+        return dataset.train, dataset.test
+    kinds = {"by_file": StratifiedKFold, "by_speaker": StratifiedGroupKFold}
+    if split not in kinds:
+        raise ValueError(
+            f"found split {split!r}; expected one of delivered, {', '.join(kinds)}"
+        )
+    train = dataset.train
+    folds = kinds[split](FOLDS, shuffle=True, random_state=0)
+    parts = list(folds.split(train.y, train.y, train.groups))
+    fit, test = parts[seed % FOLDS]
+    return train.subset(fit), train.subset(test)
 
 
 def predict(model, x, value, batch_size=256):
@@ -251,21 +325,26 @@ def fit(dataset, config, progress=True):
     started = time.perf_counter()
     keras.utils.set_random_seed(config.seed)
     value = PADDING_VALUE[config.dataset]
-    train, validation = split_validation(dataset.train, config.validation, config.seed)
+    train, test = split_test(dataset, config.split, config.seed)
+    train, validation = split_validation(
+        train, config.validation, config.seed, config.split == "by_speaker"
+    )
     scale = fit_scaling(config.scaling, train.x)
-    splits = {"train": train, "validation": validation, "test": dataset.test}
+    splits = {"train": train, "validation": validation, "test": test}
     splits = {name: s.with_x(scale(s.x)) for name, s in splits.items() if s is not None}
 
+    batches = bucketed_batches(
+        splits["train"].x, train.y, config.batch_size, value, config.seed, files=train.files
+    )
     model = build(
         config.cell,
         ARCHITECTURES[config.dataset][config.architecture],
         features=train.x[0].shape[1],
         classes=len(dataset.classes),
         mask_value=value,
-        learning_rate=config.learning_rate,
-    )
-    batches = bucketed_batches(
-        splits["train"].x, train.y, config.batch_size, value, config.seed, files=train.files
+        learning_rate=_learning_rate(config, len(batches)),
+        clip=config.clip,
+        augment=augmentation(config.dataset, config.seed) if config.augment else (),
     )
     callbacks = [_Progress(config)] if progress else []
     if validation is None:
@@ -301,10 +380,13 @@ def fit(dataset, config, progress=True):
 
     scores, tables = {}, []
     for name, split in splits.items():
-        predicted = predict(model, split.x, value).argmax(axis=1)
+        probabilities = predict(model, split.x, value)
+        predicted = probabilities.argmax(axis=1)
         scores[f"{name}_accuracy"] = float(np.mean(predicted == split.y))
         if name != "train":
-            tables.append(_prediction_table(config.run, name, split, predicted, dataset.classes))
+            tables.append(
+                _prediction_table(config.run, name, split, probabilities, dataset.classes)
+            )
     labels = np.arange(len(dataset.classes))
     row = {
         "run": config.run,
@@ -319,26 +401,33 @@ def fit(dataset, config, progress=True):
         "epochs": len(curve),
         "best_epoch": len(curve) if held_out is None else stop.best_epoch + 1,
         **scores,
-        "test_balanced_accuracy": balanced_accuracy_score(dataset.test.y, predicted),
+        "test_balanced_accuracy": balanced_accuracy_score(test.y, predicted),
         "test_macro_f1": f1_score(
-            dataset.test.y, predicted, labels=labels, average="macro", zero_division=0
+            test.y, predicted, labels=labels, average="macro", zero_division=0
         ),
         "seconds": round(time.perf_counter() - started, 1),
     }
     return Run(row, curve, pd.concat(tables, ignore_index=True), model)
 
 
-def _prediction_table(run, split, sequences, predicted, classes):
+def _learning_rate(config, steps):
+    """The rate of each update: constant, or down along half a cosine over all epochs."""
+    if not config.decay:
+        return config.learning_rate
+    return keras.optimizers.schedules.CosineDecay(config.learning_rate, config.max_epochs * steps)
+
+
+def _prediction_table(run, split, sequences, probabilities, classes):
     names = np.array(classes)
-    return pd.DataFrame(
-        {
-            "run": run,
-            "split": split,
-            "file": sequences.files,
-            "label": names[sequences.y],
-            "predicted": names[predicted],
-        }
-    )
+    table = {
+        "run": run,
+        "split": split,
+        "file": sequences.files,
+        "label": names[sequences.y],
+        "predicted": names[probabilities.argmax(axis=1)],
+    }
+    rounded = probabilities.round(3).T
+    return pd.DataFrame(table | {f"p{k + 1}": column for k, column in enumerate(rounded)})
 
 
 # --- Sweeps -----------------------------------------------------------------------------------
@@ -372,8 +461,8 @@ def _is_recorded(config, digest, runs):
     return len(same) > 0 and all(same.iloc[0][key] == value for key, value in settings.items())
 
 
-def sweep(datasets, configs, folder=RESULTS, processes=2):
-    """Make the recorded runs that are missing, several processes of one thread each.
+def sweep(datasets, configs, folder=RESULTS, **options):
+    """Make the recorded runs that are missing.
 
     Each finished run is stored at once, so a sweep that is stopped loses only the runs under way;
     started again, it repeats none.
@@ -384,7 +473,8 @@ def sweep(datasets, configs, folder=RESULTS, processes=2):
         By name.
     configs : list of RunConfig
     folder : str or Path
-    processes : int
+    **options
+        How many run at a time and where, as in :func:`helpers.records.sweep`.
 
     Returns
     -------
@@ -407,7 +497,7 @@ def sweep(datasets, configs, folder=RESULTS, processes=2):
             )
     missing = [c for c in configs if not _is_recorded(c, datasets[c.dataset].digest, runs)]
     work = [(datasets[c.dataset], c) for c in missing]
-    records.sweep(_tables, work, folder, _FILES, processes)
+    records.sweep(_tables, work, folder, _FILES, **options)
     return len(missing)
 
 

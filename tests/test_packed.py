@@ -1,0 +1,144 @@
+"""Packed layers compute what Keras' layers and the cells of the theory chapters compute."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from helpers import cells, packed
+
+NAMES = ("SimpleRNN", "LSTM", "GRU")
+LENGTHS = np.array([4, 9, 1, 7, 7])
+MASK = np.arange(9) < LENGTHS[:, None]
+
+
+def twins(name, rng, **options):
+    """Return the Keras layer and the packed one with the same random weights, on 3 features."""
+    layers = [getattr(module, name)(6, **options) for module in (keras.layers, packed)]
+    for layer in layers:
+        layer.build((None, None, 3))
+    weights = [rng.normal(0, 0.5, w.shape) for w in layers[0].get_weights()]
+    for layer in layers:
+        layer.set_weights(weights)
+    return layers
+
+
+def run(layer, x, target, mask):
+    """Return the output of a layer, and the gradients of its product with a target."""
+    x = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        output = layer(x, mask=tf.constant(mask))
+        loss = tf.reduce_sum(output * target)
+    return output.numpy(), [g.numpy() for g in tape.gradient(loss, [x, *layer.trainable_variables])]
+
+
+@pytest.mark.parametrize("every", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_packed_layers_equal_keras(name, every):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(5, 9, 3)).astype(np.float32)
+    target = rng.normal(size=(5, 9, 6) if every else (5, 6)).astype(np.float32)
+    if every:
+        target *= MASK[..., None]
+    stock, ours = (
+        run(layer, x, target, MASK) for layer in twins(name, rng, return_sequences=every)
+    )
+    real = MASK[..., None] if every else 1
+    assert np.allclose(stock[0] * real, ours[0] * real, atol=1e-6)
+    for a, b in zip(stock[1], ours[1], strict=True):
+        assert np.allclose(a, b, atol=1e-5)
+    if every:
+        assert not ours[0][~MASK].any()  # zero at padding, as the docstring says
+
+
+@pytest.mark.parametrize("every", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_bidirectional_wraps_packed_layers(name, every):
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(5, 9, 3)).astype(np.float32)
+    pair = [
+        keras.layers.Bidirectional(layer) for layer in twins(name, rng, return_sequences=every)
+    ]
+    for layer in pair:
+        layer.build((None, None, 3))
+    pair[1].set_weights(pair[0].get_weights())
+    target = rng.normal(size=(5, 9, 12) if every else (5, 12)).astype(np.float32)
+    if every:
+        target *= MASK[..., None]
+    stock, ours = (run(layer, x, target, MASK) for layer in pair)
+    real = MASK[..., None] if every else 1
+    assert np.allclose(stock[0] * real, ours[0] * real, atol=1e-6)
+    for a, b in zip(stock[1], ours[1], strict=True):
+        assert np.allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_kernels_equal_the_cells_of_the_theory_chapters(name):
+    rng = np.random.default_rng(2)
+    cell = cells.CELLS[name].random(rng, 3, 6)
+    cell.b += rng.normal(size=cell.b.shape)
+    x, d_h = rng.normal(size=(5, 9, 3)), rng.normal(size=(5, 9, 6))
+    trace = cells.forward(cell, x, MASK)
+    expected = cells.backward(cell, trace, d_h * MASK[..., None])
+    found, h, saved = packed.forward(name, x, MASK, cell.W_x, cell.W_h, cell.b)
+    assert np.allclose(h, trace.h.reshape(-1, 6)[found.rows], atol=1e-12)
+    assert np.allclose(h[found.last], trace.state[0], atol=1e-12)
+    by_step = d_h.reshape(-1, 6)[found.rows]
+    d_x, *d_weights = packed.backward(
+        name, by_step, x, cell.W_x, cell.W_h, cell.b, found, h, saved
+    )
+    assert cells.relative_error(d_x, expected.x) < 1e-12
+    for array, by in zip(d_weights, ("W_x", "W_h", "b"), strict=True):
+        assert cells.relative_error(array, expected.weights[by]) < 1e-12
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_padding_reaches_nothing_whatever_it_is(name):
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(5, 9, 3)).astype(np.float32)
+    _, layer = twins(name, rng)
+    target = rng.normal(size=(5, 6)).astype(np.float32)
+    clean = run(layer, np.where(MASK[..., None], x, 0), target, MASK)
+    spoilt = run(layer, np.where(MASK[..., None], x, np.float32(np.nan)), target, MASK)
+    assert np.array_equal(clean[0], spoilt[0])
+    for a, b in zip(clean[1], spoilt[1], strict=True):
+        assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "row", [[1, 0, 1], [0, 1, 1], [0, 0, 0]], ids=["hole", "padding first", "empty"]
+)
+def test_other_masks_are_refused(row):
+    mask = np.array([[1, 1, 1], row], bool)
+    with pytest.raises(ValueError, match="sequence 1 of the batch: found the mask"):
+        packed.Packing.of(mask)
+
+
+@pytest.mark.parametrize("option", [{"activation": "relu"}, {"recurrent_dropout": 0.1}])
+def test_options_that_are_not_computed_are_refused(option):
+    (name,) = option
+    with pytest.raises(ValueError, match=f"LSTM: found {name}="):
+        packed.LSTM(4, **option)
+    with pytest.raises(ValueError, match="GRU: found reset_after=False"):
+        packed.GRU(4, reset_after=False)
+
+
+def test_an_initial_state_is_refused():
+    with pytest.raises(ValueError, match="found an initial_state; expected None"):
+        packed.SimpleRNN(4)(np.zeros((1, 2, 3), np.float32), initial_state=np.zeros((1, 4)))
+
+
+def test_a_saved_model_gives_the_same_answers(tmp_path):
+    model = keras.Sequential(
+        [
+            keras.Input((None, 3)),
+            keras.layers.Masking(-1.0),
+            keras.layers.Bidirectional(packed.GRU(4, return_sequences=True)),
+            packed.LSTM(4),
+        ]
+    )
+    model.save(tmp_path / "model.keras")
+    x = np.random.default_rng(4).normal(size=(2, 5, 3)).astype(np.float32)
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert np.array_equal(model.predict(x, verbose=0), again.predict(x, verbose=0))
