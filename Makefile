@@ -42,8 +42,10 @@ run: $(INSTALLED)  ## execute all notebooks and store their outputs [DATA=folder
 	# Of a progress bar, keep what it shows last.
 	$(BIN)/jupyter nbconvert --to notebook --coalesce-streams --inplace --log-level WARN $(NOTEBOOKS)
 
-results: $(INSTALLED)  ## record the runs that are missing in data/results [DATA=… OUT=folder]
-	$(BIN)/python data/make_results.py $(if $(DATA),--data "$(DATA)") $(if $(OUT),--out "$(OUT)")
+results: $(INSTALLED)  ## record the runs that are missing in data/results [DATA=… OUT=… BACKEND=dask SCHEDULER=…]
+	$(BIN)/python data/make_results.py $(if $(DATA),--data "$(DATA)") $(if $(OUT),--out "$(OUT)") \
+		$(if $(PROCESSES),--processes $(PROCESSES)) \
+		$(if $(BACKEND),--backend $(BACKEND)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
 memory: $(INSTALLED)  ## record the memory runs that are missing in data/results [OUT=folder]
 	$(BIN)/python data/make_memory.py $(if $(OUT),--out "$(OUT)")
@@ -54,8 +56,8 @@ sample: $(INSTALLED)  ## make data/sample again, bit for bit
 course-data: $(INSTALLED)  ## fetch the report's own data into data/course, if you say yes
 	$(BIN)/python data/fetch_course.py
 
-bench: $(INSTALLED)  ## time an epoch on length buckets beside stock Keras [DATA=folder or zip]
-	$(BIN)/python benchmarks/epoch.py $(if $(DATA),--data "$(DATA)")
+bench: $(INSTALLED)  ## time an epoch of every model, four ways side by side [DATA=folder or zip]
+	$(BIN)/python benchmarks/speed.py $(if $(DATA),--data "$(DATA)")
 
 clean:  ## remove what was built, not what was installed
 	rm -rf _build .pytest_cache .ruff_cache .hypothesis test-artefacts

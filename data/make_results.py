@@ -11,41 +11,7 @@ import pandas as pd
 from helpers import records
 from helpers.data import load_cv_segments, load_handwriting
 from helpers.evaluation import score_baselines
-from helpers.models import ARCHITECTURES, CELLS, REPORTED
-from helpers.training import FOLDS, PROTOCOLS, RESULTS, config, sweep
-
-SEEDS = {"validated": 10, "report": 5, "known_speakers": FOLDS, "new_speakers": FOLDS}
-
-
-def grid(protocols=tuple(SEEDS)):
-    """Return every configuration that is recorded, one seed of all before the next seed.
-
-    Parameters
-    ----------
-    protocols : sequence of str
-        Keys of :data:`helpers.training.PROTOCOLS`.
-
-    Returns
-    -------
-    list of helpers.training.RunConfig
-    """
-    return [
-        settings
-        for seed in range(max(SEEDS.values()))
-        for protocol in protocols
-        if seed < SEEDS[protocol]
-        for dataset in PROTOCOLS[protocol]
-        for settings in models(dataset, seed, protocol)
-    ]
-
-
-def models(dataset, seed, protocol):
-    """Return the configurations of all models of one data set, seed and protocol."""
-    return [
-        config(dataset, cell, architecture, seed, protocol)
-        for cell in CELLS
-        for architecture in REPORTED
-    ]
+from helpers.training import RESULTS, SEEDS, grid, sweep
 
 
 def main():

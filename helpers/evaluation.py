@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from scipy.stats import ttest_1samp
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix
@@ -9,12 +10,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from helpers.models import CELLS
 from helpers.padding import resample_by_arc_length, scale_per_file, segment_means
 from helpers.training import RESULTS, load_results
 
 
-def recorded(dataset, protocol="validated", cells=("SimpleRNN", "LSTM")):
+def recorded(dataset, protocol="validated", cells=CELLS):
     """Return the recorded runs of one data set and protocol, with their curves and predictions.
+
+    Sorted by cell, in the order asked for, architecture and seed.
 
     Parameters
     ----------
@@ -42,6 +46,12 @@ def recorded(dataset, protocol="validated", cells=("SimpleRNN", "LSTM")):
         ]
     if not len(runs):
         raise ValueError(f"found no {protocol} runs of {dataset}; expected some: make results")
+    place = {cell: k for k, cell in enumerate(cells)}
+    runs = runs.sort_values(
+        ["cell", "architecture", "seed"],
+        key=lambda column: column.map(place) if column.name == "cell" else column,
+        ignore_index=True,
+    )
     keys = runs[["run", "cell", "architecture", "seed"]]
     return runs, tables["curves"].merge(keys, on="run"), tables["predictions"].merge(keys, on="run")
 
@@ -87,37 +97,118 @@ def chosen_architectures(runs):
     return {cell: int(mean[cell].idxmax()) for cell in dict.fromkeys(runs["cell"])}
 
 
-def accuracy_table(runs, reported):
+def seed_interval(scores, confidence=0.95):
+    """Return where the mean over all seeds lies, judged by the seeds at hand: Student's interval.
+
+    Parameters
+    ----------
+    scores : array, shape (seeds,)
+        One score a seed, of runs that differ in nothing else.
+    confidence : float
+
+    Returns
+    -------
+    low, high : float
+        Of a *mean* over seeds on this test split; a single run scatters more, and another test
+        split adds its own chance.
+    """
+    interval = ttest_1samp(scores, 0).confidence_interval(confidence)
+    return interval.low, interval.high
+
+
+def accuracy_table(runs, reported=None):
     """Put the accuracies of one cell beside the report's, a row per architecture.
 
     Parameters
     ----------
     runs : pandas.DataFrame
-        Of one cell.
-    reported : dict
+        Of one cell and protocol.
+    reported : dict, optional
         The same cell's entry of :func:`helpers.data.load_report`.
 
     Returns
     -------
     pandas.DataFrame
-        Means over seeds, and the lowest and highest test accuracy.
+        Of train, validation (if there was one) and test: means over seeds; of test also the
+        standard deviation over seeds, the interval of the mean and the range.
     """
     rows = []
     for number, group in runs.groupby("architecture"):
         test = group["test_accuracy"]
+        low, high = seed_interval(test)
+        row = {
+            "architecture": number,
+            "report, train": reported and reported["train_accuracy"][number - 1],
+            "train": group["train_accuracy"].mean(),
+            "validation": group["validation_accuracy"].mean(),
+            "report, test": reported and reported["test_accuracy"][number - 1],
+            "test": test.mean(),
+            "sd": test.std(),
+            "95 % interval": f"{low:.3f} to {high:.3f}",
+            "lowest to highest": f"{test.min():.2f} to {test.max():.2f}",
+            "balanced": group["test_balanced_accuracy"].mean(),
+        }
+        rows.append(row)
+    return pd.DataFrame(rows).dropna(axis=1, how="all")
+
+
+def reported_among_seeds(runs, reported):
+    """Say where the report's test accuracies stand among runs of its own protocol.
+
+    Parameters
+    ----------
+    runs : pandas.DataFrame
+        Of the protocol ``report``.
+    reported : dict
+        ``{cell: {"test_accuracy": [five numbers]}}``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per cell and architecture: the report's figure, the lowest and the highest of the
+        seeds, and whether the figure lies ``below``, ``inside`` or ``above``.
+    """
+    rows = []
+    for (cell, number), group in runs.groupby(["cell", "architecture"], sort=False):
+        if cell not in reported:
+            continue
+        # The report prints k/n with the rounding errors of float32.
+        figure = round(reported[cell]["test_accuracy"][number - 1], 3)
+        low, high = group["test_accuracy"].min().round(3), group["test_accuracy"].max().round(3)
         rows.append(
             {
+                "cell": cell,
                 "architecture": number,
-                "report, train": reported["train_accuracy"][number - 1],
-                "ours, train": group["train_accuracy"].mean(),
-                "ours, validation": group["validation_accuracy"].mean(),
-                "report, test": reported["test_accuracy"][number - 1],
-                "ours, test": test.mean(),
-                "lowest to highest": f"{test.min():.2f} to {test.max():.2f}",
-                "ours, balanced": group["test_balanced_accuracy"].mean(),
+                "report": figure,
+                "lowest": low,
+                "mean": group["test_accuracy"].mean(),
+                "highest": high,
+                "report is": "below" if figure < low else "above" if figure > high else "inside",
             }
         )
     return pd.DataFrame(rows)
+
+
+def hardest_files(predictions):
+    """Count how often each test file is recognised.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        Of runs that share a test split.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``file, label, right, runs, taken_for`` (the commonest wrong answer; empty if there is
+        none), hardest first.
+    """
+    test = predictions[predictions["split"] == "test"]
+    right = test["predicted"] == test["label"]
+    table = right.groupby([test["file"], test["label"]]).agg(right="sum", runs="size")
+    wrong = test[~right].groupby(["file", "label"])["predicted"].agg(lambda p: p.mode()[0])
+    table["taken_for"] = wrong.reindex(table.index).fillna("")
+    return table.reset_index().sort_values(["right", "file"], ignore_index=True)
 
 
 def pooled_confusion(predictions, cell, architecture, classes):

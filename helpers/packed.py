@@ -309,25 +309,26 @@ def backward(cell, d_h, x, W_x, W_h, b, packing, h, saved):
 # --- As Keras layers --------------------------------------------------------------------------
 
 
+_COMPUTED = {
+    "activation": "tanh",
+    "recurrent_activation": "sigmoid",
+    "use_bias": True,
+    "dropout": 0.0,
+    "recurrent_dropout": 0.0,
+    "return_state": False,
+    "stateful": False,
+    "reset_after": True,
+}
+
+
 class _Packed:
     """What replaces ``call`` in Keras' recurrent layers; weights and options stay theirs."""
-
-    _plain = {
-        "activation": "tanh",
-        "recurrent_activation": "sigmoid",
-        "use_bias": True,
-        "dropout": 0.0,
-        "recurrent_dropout": 0.0,
-        "return_state": False,
-        "stateful": False,
-        "reset_after": True,
-    }
 
     def __init__(self, units, **options):
         super().__init__(units, **options)
         self.supports_jit = False
         config = self.get_config()
-        for name, value in self._plain.items():
+        for name, value in _COMPUTED.items():
             if config.get(name, value) != value:
                 raise ValueError(
                     f"{type(self).__name__}: found {name}={config[name]!r}; expected {value!r}, "

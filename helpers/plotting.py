@@ -192,7 +192,7 @@ def plot_lengths(dataset):
 
 
 def plot_learning_curves(curves, metric="loss", ax=None, label="training error"):
-    """Draw the median over seeds of each architecture, and every run as a faint line.
+    """Draw the median over seeds of each architecture, and a band from quartile to quartile.
 
     Parameters
     ----------
@@ -205,11 +205,11 @@ def plot_learning_curves(curves, metric="loss", ax=None, label="training error")
     """
     ax = ax or plt.gca()
     for k, (number, runs) in enumerate(curves.groupby("architecture")):
-        for _, run in runs.groupby("seed"):
-            ax.plot(run["epoch"], run[metric], f"C{k}", linestyle="-", alpha=0.25, linewidth=0.6)
         by_epoch = runs.groupby("epoch")[metric]
-        median = by_epoch.median()[by_epoch.size() * 2 > runs["seed"].nunique()]
+        most = by_epoch.size() * 2 > runs["seed"].nunique()  # as long as most runs train
+        low, median, high = (by_epoch.quantile(q)[most] for q in (0.25, 0.5, 0.75))
         style = plt.rcParams["axes.prop_cycle"].by_key()["linestyle"][k]
+        ax.fill_between(median.index, low, high, color=f"C{k}", alpha=0.2, linewidth=0)
         ax.plot(median, color=f"C{k}", linestyle=style, label=f"architecture {number}")
     ax.set(xlabel="epoch", ylabel=label)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -257,7 +257,7 @@ def plot_scores(runs, reported=None, lines=None):
     Parameters
     ----------
     runs : pandas.DataFrame
-        Columns ``cell``, ``architecture``, ``test_accuracy``.
+        Columns ``cell``, ``architecture``, ``seed``, ``test_accuracy``.
     reported : dict, optional
         ``{cell: {"test_accuracy": [five numbers]}}``.
     lines : dict, optional
@@ -267,11 +267,13 @@ def plot_scores(runs, reported=None, lines=None):
     (axes,) = panels(1, len(cells), height=0.45, sharey=True)
     for ax, cell in zip(axes, cells, strict=True):
         here = runs[runs["cell"] == cell]
+        # Side by side, so that equal scores do not hide each other.
+        aside = (here["seed"].rank(method="dense") - 1) / max(here["seed"].nunique() - 1, 1) - 0.5
         ax.plot(
-            here["architecture"], here["test_accuracy"], "o", color="C0", alpha=0.7,
-            linestyle="none", label="this book, one run",
+            here["architecture"] + 0.4 * aside, here["test_accuracy"], "o", color="C0", alpha=0.6,
+            markersize=3, linestyle="none", label="this book, one run",
         )  # fmt: skip
-        if reported:
+        if reported and cell in reported:
             ax.plot(
                 range(1, 6), reported[cell]["test_accuracy"], "D", color="C1", mfc="none",
                 linestyle="none", label="report",

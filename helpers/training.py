@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from helpers import records
 from helpers.data import DATA
-from helpers.models import ARCHITECTURES, augmentation, build
+from helpers.models import ARCHITECTURES, BEYOND, CELLS, augmentation, build
 from helpers.padding import PADDING_VALUE, bucketed_batches, fit_scaling, sorted_batches
 
 RESULTS = DATA / "results"
@@ -35,7 +35,7 @@ class RunConfig:
     cell : str
         One of :data:`helpers.models.CELLS`, or ``Conv1D`` or ``Transformer``.
     architecture : int
-        A key of :data:`helpers.models.ARCHITECTURES`.
+        A key of :data:`helpers.models.ARCHITECTURES` or of :data:`helpers.models.BEYOND`.
     seed : int
         Decides the split, the initial weights, the dropout and the order of batches.
     protocol : str
@@ -133,7 +133,7 @@ PROTOCOLS = {
             "scaling": "none",
             "validation": 0.0,
             "batch_size": 64,
-            "max_epochs": 60,
+            "max_epochs": 30,
         },
     },
     "known_speakers": {"cv_segments": _VALIDATED["cv_segments"] | {"split": "by_file"}},
@@ -288,9 +288,7 @@ def split_test(dataset, split, seed):
         return dataset.train, dataset.test
     kinds = {"by_file": StratifiedKFold, "by_speaker": StratifiedGroupKFold}
     if split not in kinds:
-        raise ValueError(
-            f"found split {split!r}; expected one of delivered, {', '.join(kinds)}"
-        )
+        raise ValueError(f"found split {split!r}; expected one of delivered, {', '.join(kinds)}")
     train = dataset.train
     folds = kinds[split](FOLDS, shuffle=True, random_state=0)
     parts = list(folds.split(train.y, train.y, train.groups))
@@ -338,7 +336,7 @@ def fit(dataset, config, progress=True):
     )
     model = build(
         config.cell,
-        ARCHITECTURES[config.dataset][config.architecture],
+        {**ARCHITECTURES[config.dataset], **BEYOND[config.dataset]}[config.architecture],
         features=train.x[0].shape[1],
         classes=len(dataset.classes),
         mask_value=value,
@@ -411,7 +409,7 @@ def fit(dataset, config, progress=True):
 
 
 def _learning_rate(config, steps):
-    """The rate of each update: constant, or down along half a cosine over all epochs."""
+    """Return a constant rate, or one that falls along half a cosine over all epochs."""
     if not config.decay:
         return config.learning_rate
     return keras.optimizers.schedules.CosineDecay(config.learning_rate, config.max_epochs * steps)
@@ -432,6 +430,7 @@ def _prediction_table(run, split, sequences, probabilities, classes):
 
 # --- Sweeps -----------------------------------------------------------------------------------
 
+SEEDS = {"validated": 10, "report": 5, "known_speakers": FOLDS, "new_speakers": FOLDS}
 _FILES = {"curves": "curves.csv.gz", "predictions": "predictions.csv.gz", "runs": "runs.csv"}
 
 
@@ -450,6 +449,29 @@ def load_results(folder=RESULTS):
         nothing is recorded.
     """
     return records.load(folder, _FILES)
+
+
+def grid(protocols=tuple(SEEDS)):
+    """Return every configuration that is recorded, one seed of all before the next seed.
+
+    Parameters
+    ----------
+    protocols : sequence of str
+        Keys of :data:`PROTOCOLS`.
+
+    Returns
+    -------
+    list of RunConfig
+    """
+    return [
+        config(dataset, cell, architecture, seed, protocol)
+        for seed in range(max(SEEDS.values()))
+        for protocol in protocols
+        if seed < SEEDS[protocol]
+        for dataset in PROTOCOLS[protocol]
+        for cell in CELLS
+        for architecture in ARCHITECTURES[dataset]
+    ]
 
 
 def _is_recorded(config, digest, runs):

@@ -10,11 +10,13 @@ from helpers.data import DATA, REPORT_CLASSES, load_handwriting, load_report
 from helpers.evaluation import (
     accuracy_table,
     chosen_architectures,
+    hardest_files,
     pooled_confusion,
     recall_by_class,
     recorded,
     recorded_baselines,
     replay_stopping_rule,
+    reported_among_seeds,
     score_baselines,
 )
 from helpers.training import RESULTS, load_results
@@ -79,9 +81,39 @@ def test_the_accuracy_table_averages_seeds():
     )
     report = load_report()["handwriting"]["LSTM"]
     row = accuracy_table(runs, report).iloc[0]
-    assert row["ours, test"] == pytest.approx(0.75)
+    assert row["test"] == pytest.approx(0.75) and row["sd"] == pytest.approx(0.0707, abs=1e-4)
     assert row["lowest to highest"] == "0.70 to 0.80"
     assert row["report, test"] == 0.86 and row["report, train"] == 0.8869
+    # Student's t with one degree of freedom: 12.706 standard errors of 0.05 each way.
+    assert row["95 % interval"] == "0.115 to 1.385"
+    assert not any(column.startswith("report") for column in accuracy_table(runs))
+
+
+def test_a_reported_figure_is_placed_among_the_seeds():
+    runs = pd.DataFrame(
+        {"cell": "LSTM", "architecture": np.repeat([1, 2, 3], 2)}
+        | {"test_accuracy": [0.7, 0.9, 0.87, 0.89, 0.3, 0.83]}
+    )
+    reported = {"LSTM": {"test_accuracy": [0.8799, 0.86, 0.8399]}}
+    table = reported_among_seeds(runs, reported)
+    assert table["report is"].tolist() == ["inside", "below", "above"]
+    assert not len(reported_among_seeds(runs.assign(cell="GRU"), reported))
+
+
+def test_the_hardest_files_come_first():
+    rows = [
+        ("r1", "x", "a", "b"),
+        ("r2", "x", "a", "b"),
+        ("r1", "y", "a", "a"),
+        ("r2", "y", "a", "c"),
+    ]
+    rows += [("r1", "z", "b", "b"), ("r2", "z", "b", "b")]
+    table = pd.DataFrame(rows, columns=["run", "file", "label", "predicted"]).assign(split="test")
+    held_out = table.assign(split="validation", predicted="c")
+    found = hardest_files(pd.concat([table, held_out]))
+    assert found["file"].tolist() == ["x", "y", "z"]
+    assert found["right"].tolist() == [0, 1, 2] and (found["runs"] == 2).all()
+    assert found["taken_for"].tolist() == ["b", "c", ""]
 
 
 def test_replaying_the_stopping_rule():

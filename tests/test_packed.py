@@ -57,9 +57,7 @@ def test_packed_layers_equal_keras(name, every):
 def test_bidirectional_wraps_packed_layers(name, every):
     rng = np.random.default_rng(1)
     x = rng.normal(size=(5, 9, 3)).astype(np.float32)
-    pair = [
-        keras.layers.Bidirectional(layer) for layer in twins(name, rng, return_sequences=every)
-    ]
+    pair = [keras.layers.Bidirectional(layer) for layer in twins(name, rng, return_sequences=every)]
     for layer in pair:
         layer.build((None, None, 3))
     pair[1].set_weights(pair[0].get_weights())
@@ -85,9 +83,7 @@ def test_kernels_equal_the_cells_of_the_theory_chapters(name):
     assert np.allclose(h, trace.h.reshape(-1, 6)[found.rows], atol=1e-12)
     assert np.allclose(h[found.last], trace.state[0], atol=1e-12)
     by_step = d_h.reshape(-1, 6)[found.rows]
-    d_x, *d_weights = packed.backward(
-        name, by_step, x, cell.W_x, cell.W_h, cell.b, found, h, saved
-    )
+    d_x, *d_weights = packed.backward(name, by_step, x, cell.W_x, cell.W_h, cell.b, found, h, saved)
     assert cells.relative_error(d_x, expected.x) < 1e-12
     for array, by in zip(d_weights, ("W_x", "W_h", "b"), strict=True):
         assert cells.relative_error(array, expected.weights[by]) < 1e-12

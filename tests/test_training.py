@@ -8,15 +8,18 @@ import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from helpers.data import SequenceDataset, Sequences
+from helpers.data import DATA, SequenceDataset, Sequences, load_cv_segments
 from helpers.training import (
+    FOLDS,
     PROTOCOLS,
     RESULTS,
     AverageErrorStop,
     config,
     fit,
+    grid,
     load_results,
     predict,
+    split_test,
     split_validation,
     sweep,
 )
@@ -217,11 +220,39 @@ def test_the_recorded_runs_add_up():
     assert (tested == runs.loc[tested.index, "dataset"].map(sizes)).all()
 
 
-def test_every_network_of_the_report_is_recorded_with_three_seeds():
-    runs = load_results(RESULTS)["runs"].query("protocol == 'validated'")
-    for dataset, settings in PROTOCOLS["validated"].items():
-        for cell in ("SimpleRNN", "LSTM"):
-            here = runs[(runs["dataset"] == dataset) & (runs["cell"] == cell)]
-            assert (here.groupby("architecture")["seed"].nunique().reindex(range(1, 6)) >= 3).all()
-            for key, value in settings.items():
-                assert (here[key] == value).all(), key
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_network_of_the_report_is_recorded(protocol):
+    runs = load_results(RESULTS)["runs"].query("protocol == @protocol")
+    found = {row.run: row for row in runs.itertuples()}
+    for settings in grid([protocol]):
+        assert settings.run in found, f"make results: {settings.run} is missing"
+        for key, value in dataclasses.asdict(settings).items():
+            assert getattr(found[settings.run], key) == value, (settings.run, key)
+
+
+def test_folds_by_speaker_keep_every_speaker_on_one_side():
+    dataset = load_cv_segments(DATA / "sample")
+    for split in ("by_file", "by_speaker"):
+        tested = []
+        for seed in range(FOLDS):
+            train, test = split_test(dataset, split, seed)
+            shared = set(train.groups) & set(test.groups)
+            assert bool(shared) == (split == "by_file")
+            fit, held = split_validation(train, 0.1, seed, by_speaker=split == "by_speaker")
+            assert bool(set(fit.groups) & set(held.groups)) == (split == "by_file")
+            assert not set(train.files) & set(test.files)
+            tested += test.files
+        assert sorted(tested) == sorted(dataset.train.files)  # each once, and no test file
+    with pytest.raises(ValueError, match="found split 'other'; expected one of delivered, by_file"):
+        split_test(dataset, "other", 0)
+
+
+def test_the_rate_falls_to_nothing_and_gradients_are_clipped(toy):
+    run = fit(toy, quick(max_epochs=3, clip=0.5, decay=True), progress=False)
+    adam = run.model.optimizer
+    steps = int(adam.iterations)
+    assert adam.global_clipnorm == 0.5 and steps > 3
+    assert float(adam.learning_rate) == pytest.approx(0, abs=1e-6)
+    plain = fit(toy, quick(max_epochs=1, clip=0.0, decay=False), progress=False)
+    assert plain.model.optimizer.global_clipnorm is None
+    assert float(plain.model.optimizer.learning_rate) == pytest.approx(3e-3)

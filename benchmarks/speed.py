@@ -1,0 +1,237 @@
+"""Time one epoch of each of the report's 20 models, four ways, side by side: ``make bench``.
+
+- *stock*: Keras' layers, every sequence padded to the report's length and masked, ``fit``.
+- *one*: this project's way, packed layers on length buckets, in one process.
+- *two*: the same in two processes of one thread each, as in a sweep; seconds per model trained.
+- *torch*: PyTorch on packed sequences, where it is installed.
+
+Epochs of the ways alternate, so that whatever else the machine does meets all alike; ratios are
+of medians. Then: how an epoch grows with the number of files, and with one file that is fifty
+times as long as the rest.
+"""
+
+import argparse
+import dataclasses
+import importlib.util
+import itertools
+import os
+import statistics
+import time
+
+import keras
+import numpy as np
+from joblib import Parallel, delayed
+from threadpoolctl import threadpool_limits
+
+from helpers.data import load_cv_segments, load_handwriting
+from helpers.models import ARCHITECTURES, build
+from helpers.padding import PADDED_LENGTH, PADDING_VALUE, bucketed_batches, fit_scaling, pad
+from helpers.training import PROTOCOLS
+
+CORES = os.cpu_count()
+WAYS = ("stock", "one", "two", "torch")
+BLOCKS = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3}
+
+
+def seconds(work):
+    """Seconds that a call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+@dataclasses.dataclass
+class Task:
+    """One model on one data set's scaled training sequences."""
+
+    dataset: str
+    cell: str
+    number: int
+    x: list
+    y: np.ndarray
+    classes: int
+
+    @property
+    def architecture(self):
+        """The report's architecture."""
+        return ARCHITECTURES[self.dataset][self.number]
+
+    @property
+    def batch_size(self):
+        """That of the recorded runs."""
+        return PROTOCOLS["validated"][self.dataset]["batch_size"]
+
+    @property
+    def value(self):
+        """The padding value."""
+        return PADDING_VALUE[self.dataset]
+
+    def model(self, layers=None):
+        """Build the Keras model."""
+        keras.utils.set_random_seed(0)
+        features = self.x[0].shape[1]
+        return build(
+            self.cell, self.architecture, features, self.classes, self.value, layers=layers
+        )
+
+    def products(self):
+        """Floating-point operations in the matrix products of one epoch, on real steps alone."""
+        total, m = 0, self.x[0].shape[1]
+        for k, n in enumerate(self.architecture.units):
+            columns = BLOCKS[self.cell] * n
+            # Forward and the weights' gradient: both matrices. Back: the state's, and the
+            # input's except in the first layer. A multiplication and an addition each.
+            total += 2 * columns * (2 * (m + n) + n + (m if k else 0))
+            m = n
+        return total * sum(map(len, self.x))
+
+
+def stock_epoch(task):
+    """Return a function that trains one epoch as stock Keras does."""
+    model, length = task.model(keras.layers), PADDED_LENGTH[task.dataset]
+    x = pad(task.x, task.value, length)
+    return lambda: model.fit(x, task.y, batch_size=task.batch_size, verbose=0)
+
+
+def packed_epoch(task):
+    """Return a function that trains one epoch this project's way."""
+    model = task.model()
+    batches = bucketed_batches(task.x, task.y, task.batch_size, task.value, seed=0)
+    return lambda: model.fit(batches, shuffle=False, verbose=0)
+
+
+def torch_epoch(task):
+    """Return a function that trains one epoch of the same model in PyTorch."""
+    import torch
+    from torch import nn
+    from torch.nn.utils.rnn import PackedSequence, pack_sequence
+
+    torch.manual_seed(0)
+    torch.set_num_threads(CORES)
+    layer = {"SimpleRNN": nn.RNN, "LSTM": nn.LSTM, "GRU": nn.GRU}[task.cell]
+    widths = [task.x[0].shape[1], *task.architecture.units]
+    layers = nn.ModuleList(layer(m, n) for m, n in itertools.pairwise(widths))
+    drops = [nn.Dropout(rate) for rate in task.architecture.dropout]
+    dense, loss = nn.Linear(widths[-1], task.classes), nn.CrossEntropyLoss()
+    adam = torch.optim.Adam([*layers.parameters(), *dense.parameters()], lr=1e-3)
+    x, y = [torch.from_numpy(np.array(s)) for s in task.x], torch.from_numpy(task.y)
+
+    def epoch():
+        for chosen in torch.randperm(len(x)).split(task.batch_size):
+            packed = pack_sequence([x[i] for i in chosen], enforce_sorted=False)
+            for recurrent, drop in zip(layers, drops, strict=True):
+                packed, state = recurrent(packed)
+                packed = PackedSequence(drop(packed.data), *packed[1:])
+            last = state[0][-1] if task.cell == "LSTM" else state[-1]
+            adam.zero_grad()
+            loss(dense(drops[-1](last)), y[chosen]).backward()
+            adam.step()
+
+    return epoch
+
+
+def one_of_several(task, start, epochs):
+    """Train in a process of its own, from a common start; seconds an epoch."""
+    work = packed_epoch(task)
+    work()  # compiles
+    while time.time() < start:
+        time.sleep(0.001)
+    return seconds(lambda: [work() for _ in range(epochs)]) / epochs
+
+
+def measure(task, epochs):
+    """Return the median seconds of an epoch, by way."""
+    ways = {"stock": stock_epoch, "one": packed_epoch}
+    if importlib.util.find_spec("torch"):
+        ways["torch"] = torch_epoch
+    ways = {name: way(task) for name, way in ways.items()}
+    times = {name: [] for name in ways}
+    for round_ in range(epochs + 1):
+        for name, work in ways.items():
+            taken = seconds(work)
+            if round_:  # the first one compiles
+                times[name].append(taken)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    # Long enough for both to run side by side most of the time.
+    several = max(epochs, int(np.ceil(2 / medians["one"])))
+    start = time.time() + 15
+    taken = Parallel(n_jobs=2)(delayed(one_of_several)(task, start, several) for _ in range(2))
+    return medians | {"two": np.mean(taken) / 2}
+
+
+def product_rate():
+    """Floating-point operations a second in a large product of float32 matrices, all cores."""
+    a = np.random.default_rng(0).normal(size=(2048, 2048)).astype(np.float32)
+    with threadpool_limits(CORES):
+        a @ a
+        return 2 * 2048**3 / statistics.median(seconds(lambda: a @ a) for _ in range(5))
+
+
+def growth(task, epochs):
+    """Print how an epoch grows with the files, and with one very long file."""
+    base, base_time = None, None
+    long = np.concatenate([max(task.x, key=len)] * 50)
+    cases = [(f"{k} times the files", task.x * k, np.tile(task.y, k)) for k in (1, 4, 16)]
+    cases.append(("4 times, one 50 times as long", [*cases[1][1][1:], long], cases[1][2]))
+    for name, x, y in cases:
+        work = packed_epoch(dataclasses.replace(task, x=x, y=y))
+        work()
+        taken = statistics.median(seconds(work) for _ in range(epochs))
+        steps, padded = sum(map(len, x)), len(x) * max(map(len, x))
+        base, base_time = base or (steps, padded), base_time or taken
+        print(
+            f"{name:32}{steps:10}{taken:9.2f} s{taken / base_time:8.2f}"
+            f"{steps / base[0]:12.2f}{padded / base[1]:20.2f}",
+            flush=True,
+        )
+
+
+def main():
+    """Measure all models and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", help="a folder or zip with both data sets")
+    parser.add_argument("--epochs", type=int, default=3)
+    arguments = parser.parse_args()
+    # What the processes of joblib read when they start; this one has read it already.
+    os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
+    datasets = [load_handwriting(arguments.data), load_cv_segments(arguments.data)]
+    print(f"data: {', '.join(f'{d.name} ({d.origin})' for d in datasets)}; {CORES} cores")
+    print(f"{'seconds an epoch':36}{'stock':>7}{'one':>7}{'two':>7}{'torch':>7}", end="")
+    print(f"   {'stock/one':>10}{'stock/two':>10}{'torch/one':>10}")
+    ratios, tasks = [], {}
+    for dataset in datasets:
+        scaling = PROTOCOLS["validated"][dataset.name]["scaling"]
+        x = fit_scaling(scaling, dataset.train.x)(dataset.train.x)
+        for cell in ("SimpleRNN", "LSTM"):
+            for number, architecture in ARCHITECTURES[dataset.name].items():
+                task = Task(dataset.name, cell, number, x, dataset.train.y, len(dataset.classes))
+                t = {"torch": np.nan} | measure(task, arguments.epochs)
+                tasks[dataset.name, cell, number] = task, t
+                ratios.append([t["stock"] / t["one"], t["stock"] / t["two"], t["torch"] / t["one"]])
+                name = f"{dataset.name} {cell} {'-'.join(map(str, architecture.units))}"
+                print(f"{name:36}", end="")
+                print(
+                    *(f"{t[way]:7.2f}" for way in ("stock", "one", "two", "torch")), sep="", end=""
+                )
+                print("   ", *(f"{ratio:10.2f}" for ratio in ratios[-1]), sep="", flush=True)
+    print(f"{'geometric mean':67}", end="")
+    print(*(f"{mean:10.2f}" for mean in np.exp(np.mean(np.log(ratios), axis=0))), sep="")
+
+    task, t = tasks["cv_segments", "LSTM", 2]
+    rate = product_rate()
+    print(
+        f"\nmatrix products of this machine: {rate / 1e9:.0f} thousand million operations a second"
+    )
+    for way in ("one", "two", "stock"):
+        share = task.products() / t[way] / rate
+        print(f"cv_segments LSTM 256-256, {way}: {share:.0%} of that")
+
+    print(f"\n{'growth':32}{'steps':>10}{'an epoch':>11}{'ratio':>8}{'of steps':>12}", end="")
+    print(f"{'of files x longest':>20}")
+    for key in (("handwriting", "LSTM", 4), ("cv_segments", "LSTM", 3)):
+        print(*key)
+        growth(tasks[key][0], arguments.epochs)
+
+
+if __name__ == "__main__":
+    main()
