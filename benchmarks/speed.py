@@ -23,6 +23,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
+from helpers import packed
 from helpers.data import load_cv_segments, load_handwriting
 from helpers.models import ARCHITECTURES, build
 from helpers.padding import PADDED_LENGTH, PADDING_VALUE, bucketed_batches, fit_scaling, pad
@@ -66,7 +67,7 @@ class Task:
         """The padding value."""
         return PADDING_VALUE[self.dataset]
 
-    def model(self, layers=None):
+    def model(self, layers):
         """Build the Keras model."""
         keras.utils.set_random_seed(0)
         features = self.x[0].shape[1]
@@ -95,7 +96,7 @@ def stock_epoch(task):
 
 def packed_epoch(task):
     """Return a function that trains one epoch this project's way."""
-    model = task.model()
+    model = task.model(packed)
     batches = bucketed_batches(task.x, task.y, task.batch_size, task.value, seed=0)
     return lambda: model.fit(batches, shuffle=False, verbose=0)
 
@@ -130,13 +131,24 @@ def torch_epoch(task):
     return epoch
 
 
-def one_of_several(task, start, epochs):
-    """Train in a process of its own, from a common start; seconds an epoch."""
+def epochs_for(task, duration):
+    """Train for some seconds in a process of its own; when each epoch ended, the first apart."""
     work = packed_epoch(task)
     work()  # compiles
-    while time.time() < start:
-        time.sleep(0.001)
-    return seconds(lambda: [work() for _ in range(epochs)]) / epochs
+    ends = [time.time()]
+    while ends[-1] < ends[0] + duration:
+        work()
+        ends.append(time.time())
+    return ends
+
+
+def side_by_side(task, duration):
+    """Seconds for an epoch, per model trained, of two processes that train at the same time."""
+    ends = Parallel(n_jobs=2)(delayed(epochs_for)(task, duration) for _ in range(2))
+    # Count epochs, and parts of them, while both were at work.
+    both = max(e[0] for e in ends), min(e[-1] for e in ends)
+    counts = [np.diff(np.interp(both, e, np.arange(len(e))))[0] for e in ends]
+    return (both[1] - both[0]) / sum(counts)
 
 
 def measure(task, epochs):
@@ -152,11 +164,7 @@ def measure(task, epochs):
             if round_:  # the first one compiles
                 times[name].append(taken)
     medians = {name: statistics.median(values) for name, values in times.items()}
-    # Long enough for both to run side by side most of the time.
-    several = max(epochs, int(np.ceil(2 / medians["one"])))
-    start = time.time() + 15
-    taken = Parallel(n_jobs=2)(delayed(one_of_several)(task, start, several) for _ in range(2))
-    return medians | {"two": np.mean(taken) / 2}
+    return medians | {"two": side_by_side(task, max(4, epochs * medians["one"]))}
 
 
 def product_rate():

@@ -10,8 +10,8 @@ import pandas as pd
 
 from helpers import records
 from helpers.data import load_cv_segments, load_handwriting
-from helpers.evaluation import score_baselines
-from helpers.training import RESULTS, SEEDS, grid, sweep
+from helpers.evaluation import score_baselines, sweep_costs
+from helpers.training import RESULTS, SEEDS, grid, load_results, sweep
 
 
 def main():
@@ -44,6 +44,8 @@ def main():
         raise SystemExit(str(error)) from None
     baselines = pd.concat(map(score_baselines, datasets.values()))
     baselines.to_csv(Path(arguments.out) / "baselines.csv", index=False, float_format="%.6g")
+    costs = sweep_costs(load_results(arguments.out)["runs"])
+    costs.to_csv(Path(arguments.out) / "costs.csv", index=False, float_format="%.2f")
     print(f"{made} runs made; all {len(configs)} are recorded")
 
 

@@ -92,8 +92,8 @@ def build(
     augment : sequence of keras.layers.Layer
         What distorts the input in training.
     layers : module, optional
-        Where the recurrent layers come from: :mod:`helpers.packed`, which spends no time on
-        padding, or :mod:`keras.layers`. They compute the same.
+        Where the recurrent layers come from: :mod:`keras.layers` if not given, or
+        :mod:`helpers.packed`, which computes the same and spends no time on padding.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def build(
     ):
         if recurrent:
             every = architecture.pooling or i < last
-            layer = getattr(layers or _packed(), cell)(units, return_sequences=every)
+            layer = getattr(layers or keras.layers, cell)(units, return_sequences=every)
             stack.append(keras.layers.Bidirectional(layer) if architecture.bidirectional else layer)
         elif cell == "Conv1D":
             stack.append(MaskedConv1D(units, 5, activation="relu"))
@@ -145,12 +145,6 @@ def build(
         metrics=["accuracy"],
     )
     return model
-
-
-def _packed():
-    from helpers import packed  # needs TensorFlow, which takes seconds to import
-
-    return packed
 
 
 def augmentation(dataset, seed):

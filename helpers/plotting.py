@@ -38,16 +38,19 @@ def panels(rows, columns, height=1.0, **options):
 
 
 def legend_below(axes, columns=3):
-    """Put the legend of the last of several axes below them all, where it hides nothing.
+    """Put one legend for all axes below them, where it hides nothing.
 
     Parameters
     ----------
     axes : array of matplotlib axes
     columns : int
     """
-    last = np.ravel(axes)[-1]
-    handles, labels = last.get_legend_handles_labels()
-    last.figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+    found = {}
+    for ax in np.ravel(axes):
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    figure = np.ravel(axes)[0].figure
+    figure.legend(found.values(), found, loc="outside lower center", ncols=columns)
 
 
 def table(frame, caption=None, decimals=3):

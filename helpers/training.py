@@ -16,7 +16,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train
 from sklearn.utils.class_weight import compute_class_weight
 from tqdm import tqdm
 
-from helpers import records
+from helpers import packed, records
 from helpers.data import DATA
 from helpers.models import ARCHITECTURES, BEYOND, CELLS, augmentation, build
 from helpers.padding import PADDING_VALUE, bucketed_batches, fit_scaling, sorted_batches
@@ -343,6 +343,7 @@ def fit(dataset, config, progress=True):
         learning_rate=_learning_rate(config, len(batches)),
         clip=config.clip,
         augment=augmentation(config.dataset, config.seed) if config.augment else (),
+        layers=packed,
     )
     callbacks = [_Progress(config)] if progress else []
     if validation is None:

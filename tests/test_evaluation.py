@@ -11,6 +11,7 @@ from helpers.evaluation import (
     accuracy_table,
     chosen_architectures,
     hardest_files,
+    makespan,
     pooled_confusion,
     recall_by_class,
     recorded,
@@ -18,6 +19,7 @@ from helpers.evaluation import (
     replay_stopping_rule,
     reported_among_seeds,
     score_baselines,
+    sweep_costs,
 )
 from helpers.training import RESULTS, load_results
 
@@ -114,6 +116,20 @@ def test_the_hardest_files_come_first():
     assert found["file"].tolist() == ["x", "y", "z"]
     assert found["right"].tolist() == [0, 1, 2] and (found["runs"] == 2).all()
     assert found["taken_for"].tolist() == ["b", "c", ""]
+
+
+def test_what_a_sweep_costs():
+    seconds = [4, 1, 1, 1, 1, 6]
+    assert makespan(seconds, 1) == 14
+    assert makespan(seconds, 2) == 10  # 4, then 6; beside it 1 four times
+    assert makespan(seconds, 200) == 6
+    runs = pd.DataFrame(
+        {"protocol": ["b"] * 4 + ["a"] * 2, "seconds": [3600.0 * s for s in seconds]}
+    )
+    costs = sweep_costs(runs, (2,))
+    assert costs["protocol"].tolist() == ["b", "a", "all"] and costs["runs"].tolist() == [4, 2, 6]
+    assert costs["core hours"].tolist() == [7, 7, 14]
+    assert costs["hours on 2 cores"].tolist() == [4, 6, 10]
 
 
 def test_replaying_the_stopping_rule():
