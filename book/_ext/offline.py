@@ -1,18 +1,4 @@
-"""Make the built site need no other host: MathJax comes along, and Thebe stays away."""
-
-import shutil
-from pathlib import Path
-
-import mathjax
-
-
-def copy_mathjax(app, exception):
-    """Copy the one file that holds MathJax with its fonts out of its wheel."""
-    if exception is None and app.builder.format == "html":
-        source = Path(mathjax.__file__).parent / "static/mathjax/es5/tex-svg-full.js"
-        target = Path(app.outdir) / "_static" / source.name
-        if not target.exists():
-            shutil.copyfile(source, target)
+"""Make the built site need no other host."""
 
 
 def drop_thebe(app, pagename, templatename, context, doctree):
@@ -26,6 +12,5 @@ def drop_thebe(app, pagename, templatename, context, doctree):
 
 def setup(app):
     """Register with Sphinx."""
-    app.connect("build-finished", copy_mathjax)
     app.connect("html-page-context", drop_thebe, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
