@@ -50,7 +50,10 @@ function typeset(source, display) {
 }
 """
 # Marks that only MathJax' own scripts in a browser would use.
-NEEDLESS = re.compile(r' (?:data-c|data-mml-node|xmlns(?::xlink)?|role|focusable)="[^"]*"')
+NEEDLESS = re.compile(
+    r' (?:data-c|data-mjx-texclass|xmlns(?::xlink)?|role|focusable)="[^"]*"'
+    r'| data-mml-node="(?!mtable)[^"]*"'
+)
 logger = logging.getLogger(__name__)
 
 
@@ -77,18 +80,18 @@ class Typesetter:
         result = json.loads(self.run(f"typeset({json.dumps(source)}, {json.dumps(display)})"))
         if "error" in result:
             raise ValueError(result["error"])
-        svg = NEEDLESS.sub("", result["svg"]).replace("<g></g>", "")
+        svg = NEEDLESS.sub("", result["svg"]).replace("<svg", '<svg aria-hidden="true"', 1)
         spoken = re.sub(r">\s+<", "><", result["mathml"])
         block = ' display="true"' if display else ""
         return (
-            f'<mjx-container jax="SVG"{block}>{svg.replace("<svg", "<svg aria-hidden=true", 1)}'
+            f'<mjx-container jax="SVG"{block}>{svg}'
             f"<mjx-assistive-mml>{spoken}</mjx-assistive-mml></mjx-container>"
         )
 
     def glyphs(self):
         """Return the HTML of the shapes that the page's formulas share."""
-        cache = self.run("adaptor.outerHTML(SVG.fontCache.getCache())")
-        return NEEDLESS.sub("", cache).replace("<svg", '<svg aria-hidden="true"', 1)
+        shapes = self.run("adaptor.outerHTML(SVG.fontCache.getCache())")
+        return f'<svg aria-hidden="true" style="display:none">{NEEDLESS.sub("", shapes)}</svg>'
 
     def styles(self):
         """Return the rules that MathJax wants in a style sheet."""
