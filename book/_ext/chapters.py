@@ -6,6 +6,7 @@ are the ones at its head; terms come from ``book/glossary.md``.
 
 import hashlib
 import re
+from html import escape
 from pathlib import Path
 
 from docutils import nodes
@@ -78,7 +79,8 @@ def list_part(app, docname, files):
         heading = nodes.paragraph("", "", link)
         head = env.metadata[page]
         if head.get("minutes"):
-            heading += nodes.inline("", f" {head['minutes']} min", classes=["book-minutes"])
+            minutes = nodes.inline("", f"{head['minutes']} min", classes=["book-minutes"])
+            heading += [nodes.Text(" "), minutes]
         item = nodes.list_item("", heading)
         if number is not None:
             item += nodes.paragraph("", head["line"])
@@ -138,8 +140,10 @@ def link_terms(app, doctree, docname):
                 continue
             done.add(label)
             pieces.append(nodes.Text(text[at : match.start()]))
-            word = nodes.inline("", match[0], classes=["term"])
-            pieces.append(make_refnode(app.builder, docname, GLOSSARY, label, word, meaning))
+            word = nodes.inline("", match[0])
+            link = make_refnode(app.builder, docname, GLOSSARY, label, word, meaning)
+            link["classes"].append("glossary-link")
+            pieces.append(link)
             at = match.end()
         if pieces:
             text.parent.replace(text, [*pieces, nodes.Text(text[at:])])
@@ -188,6 +192,24 @@ def note_extensions(app, config):
     config.book_extensions = digest.hexdigest()
 
 
+def describe(app, pagename, templatename, context, doctree):
+    """Tell other sites what a link to a page leads to."""
+    owner, name = app.config.html_theme_options["repository_url"].rsplit("/", 2)[1:]
+    site = f"https://{owner}.github.io/{name}"
+    line = app.env.metadata.get(pagename, {}).get("line") or app.config.html_title
+    tags = {
+        "og:title": re.sub("<[^>]*>", "", context.get("title") or app.config.html_title),
+        "og:description": line,
+        "og:type": "website",
+        "og:url": f"{site}/{pagename}.html",
+        "og:image": f"{site}/_static/card.png",
+        "twitter:card": "summary_large_image",
+    }
+    lines = [f'<meta property="{key}" content="{escape(value)}">' for key, value in tags.items()]
+    lines.append(f'<meta name="description" content="{escape(line)}">')
+    context["metatags"] = context.get("metatags", "") + "\n".join(lines)
+
+
 def setup(app):
     """Register with Sphinx."""
     app.add_config_value("book_extensions", "", "html")
@@ -197,4 +219,5 @@ def setup(app):
     app.connect("doctree-read", read_head)
     app.connect("env-get-outdated", outdated)
     app.connect("doctree-resolved", resolve)
+    app.connect("html-page-context", describe)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -74,30 +74,21 @@ def write_results(app):
 
 
 class RecordedRuns(SphinxDirective):
-    """``{recorded-runs}``: a table of the files, with their rows and columns."""
+    """``{recorded-runs}``: the files, with their rows and columns."""
 
     def run(self):
-        """Return the table."""
+        """Return the list."""
         app, up = self.env.app, "../" * self.env.docname.count("/")
-        rows = []
+        items = nodes.bullet_list()
         for file in results(app):
             self.env.note_dependency(str(file))
             with read(file) as source:
                 columns, *lines = csv.reader(source)
             name = file.name.removesuffix(".gz")
             link = nodes.reference("", name, refuri=f"{up}downloads/{name}")
-            words = nodes.paragraph("", ", ".join(columns))
-            rows.append([nodes.paragraph("", "", link), nodes.paragraph("", f"{len(lines):,}"), words])
-        titles = [nodes.paragraph("", title) for title in ("file", "rows", "columns")]
-        return [make_table(titles, rows, widths=(25, 10, 65))]
-
-
-def make_table(head, rows, widths):
-    """Return a table of paragraphs."""
-    line = lambda cells: nodes.row("", *(nodes.entry("", cell) for cell in cells))  # noqa: E731
-    group = nodes.tgroup("", *(nodes.colspec(colwidth=w) for w in widths), cols=len(widths))
-    group += [nodes.thead("", line(head)), nodes.tbody("", *map(line, rows))]
-    return nodes.table("", group)
+            words = f", {len(lines):,} rows: {', '.join(columns)}"
+            items += nodes.list_item("", nodes.paragraph("", "", link, nodes.Text(words)))
+        return [items]
 
 
 def aim_colab(app, pagename, templatename, context, doctree):
