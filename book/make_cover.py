@@ -72,7 +72,11 @@ def draw_card(file):
     draw_reading(figure.add_axes((0.06, 0.03, 0.88, 0.66)), "light")
     figure.text(0.06, 0.86, "Recurrent Sequence Learning", size=38, weight="bold", color=BLUE)
     figure.text(
-        0.06, 0.765, "A book of executed notebooks: derived, checked, repeated", size=21, color="0.25"
+        0.06,
+        0.765,
+        "A book of executed notebooks: derived, checked, repeated",
+        size=21,
+        color="0.25",
     )
     figure.savefig(file, dpi=100)
     plt.close(figure)

@@ -12,14 +12,16 @@ ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
 # Words of the field, names, and the few that only look American (a filter, a draft).
 KNOWN = ROOT / "tests" / "words.txt"
-NOT_PROSE = "pre, code, table.dataframe, .math, svg, script, style, .bibtex-citation, .citation-list"
+NOT_PROSE = (
+    "pre, code, table.dataframe, .math, svg, script, style, .bibtex-citation, .citation-list"
+)
 QUOTED = re.compile(r"“[^”]*”")  # as their authors spelled it
 WORD = re.compile(r"(?<![\w/.@#'’-])[A-Za-z][a-zé]+(?:['’](?:t|s|re|ve|ll|d))?(?![\w@/'’]|\.\w)")
 
 
 def prose(page):
     """Return the words of a page that a reader reads, without code, formulas and references."""
-    article = BeautifulSoup(page.read_text(), "html.parser").select_one("article")
+    article = BeautifulSoup(page.read_text(), "lxml").select_one("article")
     for element in article.select(f"{NOT_PROSE}, .book-references, .headerlink"):
         element.decompose()
     text = article.get_text(" ").replace("’", "'")

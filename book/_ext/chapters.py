@@ -45,7 +45,9 @@ def number_of(env, docname):
 def read_head(app, doctree):
     """Note the line and the minutes at the head of a page."""
     env = app.env
-    paragraphs = [p for p in doctree.findall(nodes.paragraph) if isinstance(p.parent, nodes.section)]
+    paragraphs = [
+        p for p in doctree.findall(nodes.paragraph) if isinstance(p.parent, nodes.section)
+    ]
     if not paragraphs:
         return
     first = paragraphs[0]
@@ -117,6 +119,8 @@ def glossary(env):
 def is_open(text):
     """Whether a text may hold links to the glossary."""
     node = text.parent
+    if isinstance(node, nodes.emphasis) and len(node.parent) == 1:
+        return False  # the line under a title
     while node is not None:
         if isinstance(node, CLOSED) or "tip" in node.get("classes", []):
             return False
@@ -208,6 +212,9 @@ def describe(app, pagename, templatename, context, doctree):
     lines = [f'<meta property="{key}" content="{escape(value)}">' for key, value in tags.items()]
     lines.append(f'<meta name="description" content="{escape(line)}">')
     context["metatags"] = context.get("metatags", "") + "\n".join(lines)
+    # Entries of a list are items of it; the theme says otherwise, and screen readers stumble.
+    body = context.get("body", "")
+    context["body"] = body.replace('role="doc-biblioentry"', 'role="listitem"')
 
 
 def setup(app):

@@ -11,7 +11,7 @@ from sphinx.util.docutils import SphinxDirective
 
 FETCH = "fetch-the-book"
 # `pip` leaves what is there as it is, so that nothing is replaced in a running Colab.
-FETCH_CELL = '''\
+FETCH_CELL = """\
 # Only in downloaded copies: fetch the book's own code and data, unless they are here.
 import importlib.util
 import os
@@ -29,7 +29,7 @@ if importlib.util.find_spec("helpers") is None:
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
     subprocess.run(pip + project["dependencies"], check=True)
     sys.path.insert(0, str(book))
-'''
+"""
 
 
 def with_fetch_cell(notebook, address):
