@@ -22,7 +22,7 @@ TWO_OF_A_KIND = """() => {
   const kind = element => element.matches("body") ? "" : kind(element.parentElement)
     + ` ${element.tagName}.${element.className}[${element.getAttribute("style")}]`;
   const counts = {};
-  for (const element of document.querySelectorAll("article p, article li, article td, article th")) {
+  for (const element of document.querySelectorAll("article :is(p, li, td, th)")) {
     if (!element.isConnected) continue;
     const inside = [...element.querySelectorAll("*")].map(e => e.tagName + e.className).join();
     const key = kind(element) + inside;

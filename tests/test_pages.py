@@ -69,7 +69,8 @@ def test_the_tab_key_reaches_everything(visit):
     # What can be operated: visible, and not taken out of the order on purpose.
     wanted = tab.evaluate(
         """() => [...document.querySelectorAll("a[href], button, input, select, summary")]
-          .filter(e => e.tabIndex >= 0 && !e.disabled && e.checkVisibility({visibilityProperty: true}))
+          .filter(e => e.tabIndex >= 0 && !e.disabled)
+          .filter(e => e.checkVisibility({visibilityProperty: true}))
           .map((e, i) => { e.dataset.stop = i; return i; })"""
     )
     reached, pressed = set(), 0

@@ -20,7 +20,16 @@ GLOSSARY = "book/glossary"
 MINUTES = re.compile(r"Time: (\d+) minutes?\b")
 SENTENCE = re.compile(r".+?[.?](?=\s|$)", re.S)
 # Where a term is no link: names, code, what is a link already, and the boxes that only list.
-CLOSED = (nodes.title, nodes.literal, nodes.reference, nodes.caption, nodes.math, nodes.term)
+CLOSED = (
+    nodes.title,
+    nodes.literal,
+    nodes.FixedTextElement,  # code and what it prints
+    nodes.raw,
+    nodes.math,
+    nodes.reference,
+    nodes.caption,
+    nodes.term,
+)
 docutils_backend = find_plugin("pybtex.backends", "docutils")()
 
 

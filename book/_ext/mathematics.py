@@ -1,8 +1,8 @@
 """Set all mathematics while the site is built, so that a page needs no script to show it.
 
-MathJax comes from its wheel and runs in the V8 engine of ``mini_racer``. Each formula becomes an SVG
-for the eye and MathML for a screen reader. What MathJax does not understand is a warning, and with
-``-W`` it ends the build.
+MathJax comes from its wheel and runs in the V8 engine of ``mini_racer``. Each formula becomes an
+SVG for the eye and MathML for a screen reader. What MathJax does not understand is a warning, and
+with ``-W`` it ends the build.
 """
 
 import json
@@ -70,6 +70,7 @@ class Typesetter:
         self.page = None
 
     def run(self, script):
+        """Run a script and return its value."""
         return self.engine.eval(script, timeout_sec=60)
 
     def typeset(self, source, display, page):
