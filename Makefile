@@ -4,6 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 SITE := _build/html/index.html
+ZIP := _build/recurrent-sequence-learning.zip
 # A folder or a zip with data, for `make lab`, `make run`, `make results` and `make bench`.
 DATA ?= $(SEQUENCE_DATA)
 
@@ -20,10 +21,10 @@ with_data = $(if $(DATA),SEQUENCE_DATA="$(abspath $(DATA))")
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-book: $(SITE)  ## build the site from the stored outputs, into _build/html
-	@echo "Open _build/html/index.html"
+book: $(SITE) $(ZIP)  ## build the site from the stored outputs, into _build/html, and a zip of it
+	@echo "Open _build/html/index.html, or send $(ZIP) to someone"
 
-test: $(INSTALLED) $(SITE)  ## check everything, on the sample that ships
+test: $(INSTALLED) $(SITE) $(ZIP)  ## check everything, on the sample that ships
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	SEQUENCE_DATA=data/sample $(BIN)/pytest -n 2 --dist loadfile tests
@@ -74,3 +75,6 @@ $(SITE): $(INSTALLED) _config.yml _toc.yml $(NOTEBOOKS) \
 		$(shell find book -type f -not -name '*.pyc')
 	$(BIN)/jupyter-book build . -W -n --keep-going --quiet
 	@touch $@
+
+$(ZIP): $(SITE) book/make_zip.py
+	$(BIN)/python book/make_zip.py $(dir $(SITE)) $@

@@ -1,0 +1,91 @@
+"""What the tests of the built site share: its pages, a browser, and a way to open a page in it."""
+
+import functools
+import http.server
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SITE = ROOT / "_build" / "html"
+PAGES = sorted(
+    page
+    for page in SITE.rglob("*.html")
+    if page.relative_to(SITE).parts[0] in ("book", "notebooks")
+)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def name_of(page):
+    """Return what a test calls a page."""
+    return str(page.relative_to(SITE).with_suffix(""))
+
+
+def pytest_generate_tests(metafunc):
+    """Run a test that asks for `page` once for each page of the book."""
+    if "page" in metafunc.fixturenames:
+        metafunc.parametrize("page", PAGES, ids=name_of)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if chromium is None:
+        pytest.skip("no Chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def server():
+    """Serve the site; return its address."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Quiet, directory=str(SITE))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+@pytest.fixture(scope="session")
+def tabs(browser):
+    """One tab for each width and colour scheme; each notes what it asks for and complains about."""
+    opened = {}
+
+    def tab_for(width, scheme):
+        if (width, scheme) not in opened:
+            context = browser.new_context(
+                viewport={"width": width, "height": 844}, color_scheme=scheme
+            )
+            tab = opened[width, scheme] = context.new_page()
+            tab.on("request", lambda request: tab.asked.append(request.url))
+            tab.on("console", lambda m: m.type == "error" and tab.complaints.append(m.text))
+            tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
+        return opened[width, scheme]
+
+    return tab_for
+
+
+@pytest.fixture
+def visit(tabs):
+    """Open a page, from the file system unless it is an address."""
+
+    def open_page(page, width=1280, scheme="light"):
+        tab = tabs(width, scheme)
+        tab.asked, tab.complaints = [], []
+        tab.goto(page if isinstance(page, str) else page.as_uri())
+        return tab
+
+    return open_page
