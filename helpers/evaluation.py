@@ -111,11 +111,11 @@ def seed_interval(scores, confidence=0.95):
     Returns
     -------
     low, high : float
-        Of a *mean* over seeds on this test split; a single run scatters more, and another test
-        split adds its own chance.
+        Of a *mean* over seeds on this test split, cut at 0 and 1, where accuracies end. A single
+        run scatters more, and another test split adds its own chance.
     """
     interval = ttest_1samp(scores, 0).confidence_interval(confidence)
-    return interval.low, interval.high
+    return max(interval.low, 0.0), min(interval.high, 1.0)
 
 
 def accuracy_table(runs, reported=None):

@@ -286,13 +286,15 @@ def split_test(dataset, split, seed):
     """
     if split == "delivered":
         return dataset.train, dataset.test
-    kinds = {"by_file": StratifiedKFold, "by_speaker": StratifiedGroupKFold}
-    if split not in kinds:
-        raise ValueError(f"found split {split!r}; expected one of delivered, {', '.join(kinds)}")
     train = dataset.train
-    folds = kinds[split](FOLDS, shuffle=True, random_state=0)
-    parts = list(folds.split(train.y, train.y, train.groups))
-    fit, test = parts[seed % FOLDS]
+    if split == "by_file":
+        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(train.y, train.y)
+    elif split == "by_speaker":
+        folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
+        folds = folds.split(train.y, train.y, train.groups)
+    else:
+        raise ValueError(f"found split {split!r}; expected one of delivered, by_file, by_speaker")
+    fit, test = list(folds)[seed % FOLDS]
     return train.subset(fit), train.subset(test)
 
 
