@@ -20,16 +20,24 @@ SEARCH = re.compile(
 NEEDLESS = ("**/*.map", "locales/**/*.[mp]o", "locales/**/*.js")
 
 
+def deferred(script):
+    """Return a script that waits until the page is there."""
+    # Later lines in the page itself need the options at once.
+    if not script.filename or "documentation_options" in script.filename:
+        return script
+    attributes = script.attributes | {"defer": "defer"}
+    return type(script)(script.filename, priority=script.priority, **attributes)
+
+
 def order_scripts(app, pagename, templatename, context, doctree):
-    """Leave out Thebe, which Jupyter Book adds to every page, and let no script delay the page."""
-    context["script_files"] = [
+    """Leave out Thebe, which Jupyter Book adds to every page, and let no script delay a page."""
+    scripts = [
         script
         for script in context.get("script_files", [])
         if "thebe" not in f"{script.filename} {script.attributes.get('body', '')}".lower()
     ]
-    for script in context["script_files"]:
-        if script.filename and pagename != "search":  # whose other scripts follow these at once
-            script.attributes["defer"] = "defer"
+    # The page that searches runs its own scripts at once, after these.
+    context["script_files"] = scripts if pagename == "search" else [*map(deferred, scripts)]
 
 
 def reserve_space(app, pagename, templatename, context, doctree):
