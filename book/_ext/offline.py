@@ -12,17 +12,32 @@ from PIL import Image
 FONT = "NotoSansDevanagari[wdth,wght].ttf"
 DEVANAGARI = re.compile(r"[\u0900-\u097f]")
 IMAGE = re.compile(r'<img (?![^>]*\bheight=)([^>]*\bsrc="(?:\.\./)*_images/([^"]+\.png)")')
+# The theme loads the index on every page for a search as one types, which this book does not use.
+SEARCH = re.compile(
+    r'<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>'
+)
 # Maps for debuggers and the theme's translations: a third of the site, and never asked for.
 NEEDLESS = ("**/*.map", "locales/**/*.[mp]o", "locales/**/*.js")
 
 
-def drop_thebe(app, pagename, templatename, context, doctree):
-    """Leave out the scripts of Thebe, which Jupyter Book adds to every page whether used or not."""
-    context["script_files"] = [
+def deferred(script):
+    """Return a script that waits until the page is there."""
+    # Later lines in the page itself need the options at once.
+    if not script.filename or "documentation_options" in script.filename:
+        return script
+    attributes = script.attributes | {"defer": "defer"}
+    return type(script)(script.filename, priority=script.priority, **attributes)
+
+
+def order_scripts(app, pagename, templatename, context, doctree):
+    """Leave out Thebe, which Jupyter Book adds to every page, and let no script delay a page."""
+    scripts = [
         script
         for script in context.get("script_files", [])
         if "thebe" not in f"{script.filename} {script.attributes.get('body', '')}".lower()
     ]
+    # The page that searches runs its own scripts at once, after these.
+    context["script_files"] = scripts if pagename == "search" else [*map(deferred, scripts)]
 
 
 def reserve_space(app, pagename, templatename, context, doctree):
@@ -37,10 +52,18 @@ def reserve_space(app, pagename, templatename, context, doctree):
     context["body"] = IMAGE.sub(with_size, context.get("body", ""))
 
 
-def write_font(app):
+def finish_pages(app):
+    """Take the search out of pages that do not search, and write the font for all pages."""
+    letters = set()
+    for page in Path(app.outdir).glob("*/*.html"):
+        text = page.read_text()
+        letters.update(DEVANAGARI.findall(text))
+        page.write_text(SEARCH.sub("", text))
+    write_font(app, letters)
+
+
+def write_font(app, letters):
     """Cut the letters that the pages use out of a font that has all of Devanagari."""
-    pages = Path(app.outdir).glob("*/*.html")
-    letters = set(DEVANAGARI.findall("".join(page.read_text() for page in pages)))
     source = Path(fontpkg_noto_sans_devanagari.__file__).parent / "files" / FONT
     font = TTFont(source)
     subsetter = Subsetter(Options(flavor="woff", notdef_outline=True))
@@ -55,7 +78,7 @@ def write_font(app):
 def finish(app, exception):
     """Complete a site that was built."""
     if exception is None and app.builder.format == "html":
-        write_font(app)
+        finish_pages(app)
         for pattern in NEEDLESS:
             for file in (Path(app.outdir) / "_static").glob(pattern):
                 file.unlink()
@@ -65,7 +88,7 @@ def finish(app, exception):
 
 def setup(app):
     """Register with Sphinx."""
-    app.connect("html-page-context", drop_thebe, priority=900)
+    app.connect("html-page-context", order_scripts, priority=900)
     app.connect("html-page-context", reserve_space)
     app.connect("build-finished", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
