@@ -1,0 +1,120 @@
+"""Make what students get: release notebooks, the files they need, one zip."""
+
+import argparse
+import logging
+import re
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from helpers.data import load_cv_segments, load_handwriting
+
+COURSE = Path(__file__).resolve().parent.parent
+NAME = "sequence-learning"
+RELEASE = COURSE / "release" / NAME
+# What `given.py` and the notebooks import; with the versions of the repository.
+STUDENT_PACKAGES = ("jupyterlab", "keras", "matplotlib", "numpy", "scikit-learn", "tensorflow")
+FORBIDDEN = ("BEGIN SOLUTION", "END SOLUTION", "HIDDEN TESTS", "MARK SCHEME")
+README = """\
+# Sequence learning: the assignment
+
+1. With Python 3.11 to 3.13, in this folder:
+
+       python3 -m venv .venv
+       .venv/bin/pip install -r requirements.txt
+       .venv/bin/jupyter lab
+
+   On Windows: `py -m venv .venv`, then `.venv\\Scripts\\pip` and `.venv\\Scripts\\jupyter`.
+
+2. Work through `1_from_files_to_gradients.ipynb`, then `2_training_and_judging.ipynb`.
+   Each says at its top what is asked, for how many points, and how long it takes.
+
+3. Hand in both notebooks and `runs.json`. Keep their names.
+"""
+
+
+def write_arrays(dataset, path):
+    """Write both splits of a data set as one npz, which needs no reader of its own.
+
+    Parameters
+    ----------
+    dataset : helpers.data.SequenceDataset
+    path : Path
+    """
+    arrays = {"classes": np.array(dataset.classes)}
+    for split in ("train", "test"):
+        sequences = getattr(dataset, split)
+        arrays[f"{split}_steps"] = np.concatenate(sequences.x)
+        arrays[f"{split}_lengths"] = sequences.lengths
+        arrays[f"{split}_labels"] = sequences.y
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, **arrays)
+
+
+def student_requirements(text):
+    """Keep the lines of the repository's requirements that students need."""
+    pins = dict(re.findall(r"^([A-Za-z0-9_-]+)(==\S+)$", text, re.M))
+    return "".join(f"{name}{pins[name]}\n" for name in STUDENT_PACKAGES)
+
+
+def make(data=None):
+    """Make ``release/`` with nbgrader, add data and requirements, and zip it.
+
+    Parameters
+    ----------
+    data : str, optional
+        A folder or a zip with both data sets; where the loaders look, if not given.
+
+    Returns
+    -------
+    Path
+        The zip.
+    """
+    from assignment.grader.gradebook import nbgrader
+
+    result = nbgrader().generate_assignment(NAME, force=True, create=True)
+    if not result["success"]:
+        raise SystemExit(f"nbgrader could not make the release:\n{result['log']}")
+    for load in (load_handwriting, load_cv_segments):
+        dataset = load(data)
+        dataset.summary()
+        write_arrays(dataset, RELEASE / "data" / f"{dataset.name}.npz")
+    pins = (COURSE.parent / "requirements.txt").read_text()
+    (RELEASE / "requirements.txt").write_text(student_requirements(pins))
+    (RELEASE / "README.md").write_text(README)
+    check_for_leaks(RELEASE)
+    target = COURSE / "release" / f"{NAME}.zip"
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in files_of(RELEASE):
+            archive.write(file, f"{NAME}/{file.relative_to(RELEASE)}")
+    return target
+
+
+def files_of(folder):
+    """Return the files below a folder, without what running leaves behind."""
+    return [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and not {"__pycache__", ".ipynb_checkpoints"} & {*file.parts}
+    ]
+
+
+def check_for_leaks(folder):
+    """Refuse a release in which a sign of solutions, hidden tests or mark schemes is left."""
+    for file in files_of(folder):
+        content = file.read_bytes()
+        for sign in FORBIDDEN:
+            if sign.encode() in content:
+                raise SystemExit(f"{file}: found {sign!r}; expected a release without it")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", help="folder or zip with both data sets")
+    logging.getLogger("nbgrader").setLevel(logging.ERROR)
+    if not (COURSE / "source" / NAME).is_dir():
+        raise SystemExit(f"{COURSE / 'source' / NAME}: not there; expected the source notebooks")
+    target = make(parser.parse_args().data)
+    print(f"\nHand out {target.relative_to(COURSE.parent)} ({target.stat().st_size / 1e6:.1f} MB).")
