@@ -11,7 +11,6 @@ c.CourseDirectory.root = str(Path(__file__).resolve().parent)
 c.CourseDirectory.ignore = [
     ".ipynb_checkpoints", "__pycache__", "*.pyc", "models", "runs.json", "data",
 ]  # fmt: skip
-c.IncludeHeaderFooter.header = ""
 
 
 class UseMakeGrade(Preprocessor):

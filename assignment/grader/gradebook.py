@@ -3,6 +3,7 @@
 import csv
 import os
 import sys
+import warnings
 from pathlib import Path
 
 import nbformat
@@ -21,6 +22,9 @@ BY_HAND = COURSE / "by_hand.csv"
 
 # nbgrader calls the program `alembic` by name; it lies beside the Python that runs this.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+
+# They are about how nbgrader fills its database; the result is right.
+warnings.filterwarnings("ignore", module="nbgrader.api")
 
 
 def _config():

@@ -1,12 +1,12 @@
 """Make what students get: release notebooks, the files they need, one zip."""
 
-import argparse
 import logging
 import re
 import shutil
 import zipfile
 from pathlib import Path
 
+import nbformat
 import numpy as np
 
 from helpers.data import load_cv_segments, load_handwriting
@@ -16,6 +16,8 @@ NAME = "sequence-learning"
 RELEASE = COURSE / "release" / NAME
 # What `given.py` and the notebooks import; with the versions of the repository.
 STUDENT_PACKAGES = ("jupyterlab", "keras", "matplotlib", "numpy", "scikit-learn", "tensorflow")
+# What running the source notebooks leaves beside them.
+EXTRA = {"data", "models", "runs.json", "__pycache__", ".ipynb_checkpoints"}
 FORBIDDEN = ("BEGIN SOLUTION", "END SOLUTION", "HIDDEN TESTS", "MARK SCHEME")
 README = """\
 # Sequence learning: the assignment
@@ -35,22 +37,25 @@ README = """\
 """
 
 
-def write_arrays(dataset, path):
-    """Write both splits of a data set as one npz, which needs no reader of its own.
+def arrays(dataset):
+    """Return both splits of a data set as arrays, which need no reader of files.
 
     Parameters
     ----------
     dataset : helpers.data.SequenceDataset
-    path : Path
+
+    Returns
+    -------
+    dict
+        ``classes``, and for each split ``…_steps`` of all sequences, ``…_lengths``, ``…_labels``.
     """
-    arrays = {"classes": np.array(dataset.classes)}
+    out = {"classes": np.array(dataset.classes)}
     for split in ("train", "test"):
         sequences = getattr(dataset, split)
-        arrays[f"{split}_steps"] = np.concatenate(sequences.x)
-        arrays[f"{split}_lengths"] = sequences.lengths
-        arrays[f"{split}_labels"] = sequences.y
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, **arrays)
+        out[f"{split}_steps"] = np.concatenate(sequences.x)
+        out[f"{split}_lengths"] = sequences.lengths
+        out[f"{split}_labels"] = sequences.y
+    return out
 
 
 def student_requirements(text):
@@ -59,13 +64,39 @@ def student_requirements(text):
     return "".join(f"{name}{pins[name]}\n" for name in STUDENT_PACKAGES)
 
 
-def make(data=None):
-    """Make ``release/`` with nbgrader, add data and requirements, and zip it.
+def add_files(folder):
+    """Add to the notebooks what a student needs beside them: data, requirements, a README."""
+    for load in (load_handwriting, load_cv_segments):
+        dataset = load()
+        dataset.summary()
+        (folder / "data").mkdir(exist_ok=True)
+        np.savez_compressed(folder / "data" / f"{dataset.name}.npz", **arrays(dataset))
+    pins = (COURSE.parent / "requirements.txt").read_text()
+    (folder / "requirements.txt").write_text(student_requirements(pins))
+    (folder / "README.md").write_text(README)
+
+
+def prepare(folder):
+    """Make what grading needs of a release, without nbgrader: the answers are emptied.
 
     Parameters
     ----------
-    data : str, optional
-        A folder or a zip with both data sets; where the loaders look, if not given.
+    folder : Path
+        Must not be there yet.
+    """
+    shutil.copytree(COURSE / "source" / NAME, folder, ignore=lambda _, names: {*names} & EXTRA)
+    for path in folder.glob("*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if cell.metadata.get("nbgrader", {}).get("solution"):
+                cell.source = "raise NotImplementedError()"
+        nbformat.write(notebook, path)
+    add_files(folder)
+    check_for_leaks(folder)
+
+
+def make():
+    """Make ``release/`` with nbgrader, add what students need, and zip it.
 
     Returns
     -------
@@ -77,13 +108,7 @@ def make(data=None):
     result = nbgrader().generate_assignment(NAME, force=True, create=True)
     if not result["success"]:
         raise SystemExit(f"nbgrader could not make the release:\n{result['log']}")
-    for load in (load_handwriting, load_cv_segments):
-        dataset = load(data)
-        dataset.summary()
-        write_arrays(dataset, RELEASE / "data" / f"{dataset.name}.npz")
-    pins = (COURSE.parent / "requirements.txt").read_text()
-    (RELEASE / "requirements.txt").write_text(student_requirements(pins))
-    (RELEASE / "README.md").write_text(README)
+    add_files(RELEASE)
     check_for_leaks(RELEASE)
     target = COURSE / "release" / f"{NAME}.zip"
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -111,10 +136,8 @@ def check_for_leaks(folder):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", help="folder or zip with both data sets")
     logging.getLogger("nbgrader").setLevel(logging.ERROR)
     if not (COURSE / "source" / NAME).is_dir():
         raise SystemExit(f"{COURSE / 'source' / NAME}: not there; expected the source notebooks")
-    target = make(parser.parse_args().data)
+    target = make()
     print(f"\nHand out {target.relative_to(COURSE.parent)} ({target.stat().st_size / 1e6:.1f} MB).")

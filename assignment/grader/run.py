@@ -67,7 +67,7 @@ class Student:
 
     def __init__(self, box, data, runs, dealt):
         self.box, self.data, self.runs, self.dealt = box, data, runs, dealt
-        self.good, self.restarts = [], 0
+        self.good, self.restarts, self.seconds, self.memo = [], 0, None, {}
 
     def begin(self):
         """Forget all cells: a new notebook in a new kernel."""
@@ -87,7 +87,7 @@ class Student:
     def run(self, code, **inputs):
         """As :meth:`Sandbox.run`."""
         try:
-            return self.box.run(code, **inputs)
+            return self.box.run(code, self.seconds, **inputs)
         except KernelEnded as error:
             self._recover()
             raise StudentError("KernelEnded", WHY.get(str(error), str(error))) from None
@@ -190,6 +190,8 @@ def _one_cell(cell, student, result, seed, name):
     except KernelEnded as error:
         outputs, problem = [], str(error)
     _count(result, "cells", started)
+    if any(output.get("ename") == "MemoryError" for output in outputs):
+        problem = problem or "memory"
     cell.outputs = [_harmless(output) for output in outputs][:40]
     if problem:
         why = WHY.get(problem, problem)
@@ -244,7 +246,9 @@ def _show_answers(cell, answers):
     reached = sum(points for _, points, right, _ in answers if right)
     lines = [f"[grader] {reached} of {total} points"]
     for title, points, right, message in answers:
-        lines.append(f"  {points if right else 0}/{points}  {title}{': ' if message else ''}{message}")
+        lines.append(
+            f"  {points if right else 0}/{points}  {title}{': ' if message else ''}{message}"
+        )
     _say(cell, "\n".join(lines))
     text = f"{float(reached)}"
     cell.outputs.append(
@@ -269,7 +273,9 @@ def _harmless(output):
     """Keep text and pictures: a page that a person opens must not run a student's script."""
     if output.output_type in ("display_data", "execute_result"):
         data = output.data
-        output.data = {k: v for k, v in data.items() if k in ("text/plain", "image/png", "image/jpeg")}
+        output.data = {
+            k: v for k, v in data.items() if k in ("text/plain", "image/png", "image/jpeg")
+        }
         output.metadata = {}
         output.data.setdefault("text/plain", "")
     if output.output_type == "stream":

@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 import nbformat
 
@@ -110,7 +110,9 @@ def read(student, paths, release):
             out.messages.append(f"{name.name} was taken for {which}.ipynb")
         if len(found) > 1:
             others = ", ".join(item[2].name for item in found[1:])
-            out.messages.append(f"{which} is there {len(found)} times: graded {name.name}, not {others}")
+            out.messages.append(
+                f"{which} is there {len(found)} times: graded {name.name}, not {others}"
+            )
         out.notebooks[which] = restore(notebook, release[which], which, out.messages)
     for which in release:
         if which not in out.notebooks:
@@ -173,15 +175,17 @@ def _notebook(content):
         raw = json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         raise ValueError("it is not JSON") from None
-    if not isinstance(raw, dict) or "cells" not in raw:
-        raise ValueError("it has no cells")
+    if not isinstance(raw, dict) or not isinstance(raw.get("cells"), list):
+        raise ValueError("it has no list of cells")
     try:
+        for cell in raw["cells"]:
+            if (
+                isinstance(cell, dict) and "outputs" in cell
+            ):  # they are made anew, so it does not matter what they were
+                cell["outputs"], cell["execution_count"] = [], None
         notebook = nbformat.read(io.StringIO(json.dumps(raw)), as_version=4)
-        for cell in notebook.cells:
-            cell.source = "".join(cell.source)
-            if cell.cell_type == "code":
-                cell.outputs, cell.execution_count = [], None
-        nbformat.validate(notebook, repair_duplicate_cell_ids=True, strip_invalid_metadata=True)
+        _, notebook = nbformat.validator.normalize(notebook)
+        nbformat.validate(notebook)
     except Exception as error:  # nbformat raises whatever a broken file makes it raise
         raise ValueError(str(error).splitlines()[0][:120] or type(error).__name__) from None
     return notebook
