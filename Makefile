@@ -59,18 +59,18 @@ bench: $(INSTALLED)  ## time an epoch on length buckets beside stock Keras [DATA
 	$(BIN)/python benchmarks/epoch.py $(if $(DATA),--data "$(DATA)")
 
 assignment: $(INSTALLED)  ## make the zip that students get [DATA=folder or zip]
-	$(with_data) $(BIN)/python -m assignment.grader.release
+	@$(with_data) $(BIN)/python -m assignment.grader.release
 
 groups: $(INSTALLED)  ## deal classes to N groups [N=25 SIZE=classes each DATA=…]
-	$(with_data) $(BIN)/python -m assignment.grader.groups $(or $(N),25) $(if $(SIZE),--size $(SIZE))
+	@$(with_data) $(BIN)/python -m assignment.grader.groups $(or $(N),25) $(if $(SIZE),--size $(SIZE))
 
 grade: $(INSTALLED)  ## grade assignment/submitted [STUDENT=… AGAIN=1 JOBS=2 SECONDS=240 MEMORY=4]
-	$(BIN)/python -m assignment.grader.grade $(if $(STUDENT),--student "$(STUDENT)") \
+	@$(BIN)/python -m assignment.grader.grade $(if $(STUDENT),--student "$(STUDENT)") \
 		$(if $(AGAIN),--again) $(if $(JOBS),--jobs $(JOBS)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(MEMORY),--memory $(MEMORY))
 
 feedback: $(INSTALLED)  ## enter points given by hand, write a page for each student
-	$(BIN)/python -m assignment.grader.feedback
+	@$(BIN)/python -m assignment.grader.feedback
 
 clean:  ## remove what was built, not what was installed
 	rm -rf _build .pytest_cache .ruff_cache .hypothesis test-artefacts

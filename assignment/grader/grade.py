@@ -92,6 +92,7 @@ def write_grades(rows):
                 "total": automatic + by_hand,
                 "waits_for": " ".join(waiting),
                 "seconds": row["seconds"],
+                "processor_seconds": row["processor"],
                 "protected": row["protected"],
                 "messages": " | ".join(row["messages"]),
             }
@@ -132,6 +133,10 @@ def print_costs(rows):
     if not rows:
         return
     print(f"\nseconds, over {len(rows)} submissions{'mean':>8}{'most':>8}")
+    for name in ("seconds", "processor"):
+        spent = [row[name] for row in rows]
+        label = "a submission, wall clock" if name == "seconds" else "a submission, processor"
+        print(f"  {label:28}{sum(spent) / len(spent):8.1f}{max(spent):8.1f}")
     for name in ("cells", *PARTS):
         spent = [row["cell_seconds"].get(name, 0) for row in rows]
         label = "running the notebooks" if name == "cells" else f"{PARTS[name]} {name}"

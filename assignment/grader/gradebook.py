@@ -2,10 +2,13 @@
 
 import csv
 import os
+import re
+import shutil
 import sys
 import warnings
 from pathlib import Path
 
+import mathjax
 import nbformat
 from nbconvert.exporters import HTMLExporter
 from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
@@ -19,6 +22,7 @@ from traitlets.config import PyFileConfigLoader
 COURSE = Path(__file__).resolve().parent.parent
 NAME = "sequence-learning"
 BY_HAND = COURSE / "by_hand.csv"
+MATHJAX = Path(mathjax.__file__).parent / "static" / "mathjax" / "es5" / "tex-svg-full.js"
 
 # nbgrader calls the program `alembic` by name; it lies beside the Python that runs this.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -165,6 +169,19 @@ def scores(student):
     return points, waiting
 
 
+def _offline(page):
+    """Take formulas from the MathJax beside the page, not from another host."""
+    page, taken_out = re.subn(
+        r"<!-- Load mathjax -->.*?<!-- End of mathjax[^>]*-->", "", page, flags=re.S
+    )
+    if taken_out != 1:
+        raise RuntimeError("the template of nbgrader has changed: no MathJax found to replace")
+    settings = '{tex: {inlineMath: [["$", "$"]]}, options: {ignoreHtmlClass: "input_area|output"}}'
+    scripts = f'<script>MathJax = {settings}</script><script src="mathjax.js" defer></script>'
+    style = "<style>pre {white-space: pre-wrap} td, th {padding: 1px 8px}</style>"
+    return page.replace("</head>", f"{style}{scripts}</head>", 1)
+
+
 def feedback(student):
     """Write a page for each notebook of one student into ``feedback/``.
 
@@ -182,10 +199,6 @@ def feedback(student):
             str(templates / "static" / "node_modules" / "bootstrap" / "dist" / "css")
         ],
         sanitize_html=True,
-        # Formulas stay as they were typed: a page of feedback asks no other host for anything.
-        mathjax_url="",
-        require_js_url="",
-        jquery_url="",
     )
     exporter._preprocessors = []
     out = []
@@ -197,6 +210,7 @@ def feedback(student):
         page, _ = exporter.from_notebook_node(notebook, resources)
         target = COURSE / "feedback" / student / NAME / f"{path.stem}.html"
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(page)
+        shutil.copyfile(MATHJAX, target.parent / "mathjax.js")
+        target.write_text(_offline(page))
         out.append(target)
     return out

@@ -1,7 +1,9 @@
 """Run one submission in its own place and ask it everything. Needs no nbgrader."""
 
 import html
+import json
 import re
+import resource
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +40,8 @@ class Result:
     notebooks : dict
         Name → executed notebook, each check cell with its result.
     messages : list of str
-    seconds : float
+    seconds, processor : float
+        Wall-clock and processor seconds.
     cell_seconds : dict
         Check cell → seconds for its questions, and ``cells`` for running the notebooks.
     protected : bool or None
@@ -50,6 +53,7 @@ class Result:
     notebooks: dict = field(default_factory=dict)
     messages: list = field(default_factory=list)
     seconds: float = 0.0
+    processor: float = 0.0
     cell_seconds: dict = field(default_factory=dict)
     protected: bool | None = None
 
@@ -139,7 +143,7 @@ def grade(submission, release, seed, limits=None, dealt=None, secrets=SECRETS):
     -------
     Result
     """
-    started = time.perf_counter()
+    started, processor = time.perf_counter(), _processor()
     result = Result(submission.student, messages=list(submission.messages))
     originals, data = load_release(release)
     files = {
@@ -148,8 +152,6 @@ def grade(submission, release, seed, limits=None, dealt=None, secrets=SECRETS):
         if file.suffix not in (".ipynb", ".md")
     }
     if submission.runs is not None:
-        import json
-
         files["runs.json"] = json.dumps(submission.runs).encode()
     limits = limits or Limits()
     with Sandbox(files, secrets, limits) as box:
@@ -179,7 +181,13 @@ def grade(submission, release, seed, limits=None, dealt=None, secrets=SECRETS):
                 )
         result.protected = box.protected
     result.seconds = round(time.perf_counter() - started, 1)
+    result.processor = round(_processor() - processor, 1)
     return result
+
+
+def _processor():
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def _one_cell(cell, student, result, seed, name):

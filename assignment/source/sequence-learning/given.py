@@ -25,12 +25,12 @@ def compare(**rows):
         ``name=(target, yours)``: numbers, text, None or arrays. Numbers may differ by 1e-6.
     """
     wrong = []
-    print(f"{'':24}{'target':>30}{'yours':>30}")
+    print(f"{'':18}{'target':>24}{'yours':>24}")
     for name, (target, yours) in rows.items():
         right = _same(target, yours)
         wrong += [] if right else [name]
         sign = "ok" if right else "differs"
-        print(f"{name.replace('_', ' '):24}{_show(target):>30}{_show(yours):>30}   {sign}")
+        print(f"{name.replace('_', ' '):18}{_show(target):>24}{_show(yours):>24}   {sign}")
     assert not wrong, f"not as expected: {', '.join(wrong)}"
 
 
@@ -59,12 +59,12 @@ def _show(value):
     else:
         try:
             array = np.asarray(value)
-            text = " ".join(f"{v:.4g}" for v in array.ravel()[:4].tolist())
-            text += " …" if array.size > 4 else ""
+            text = " ".join(f"{v:.4g}" for v in array.ravel()[:3].tolist())
+            text += " …" if array.size > 3 else ""
             text = f"{array.shape} {text}" if array.ndim else text
         except (TypeError, ValueError):
             text = type(value).__name__
-    return text if len(text) <= 29 else text[:28] + "…"
+    return text if len(text) <= 23 else text[:22] + "…"
 
 
 # --- Data -------------------------------------------------------------------------------------
