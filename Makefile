@@ -64,7 +64,7 @@ assignment: $(INSTALLED)  ## make the zip that students get [DATA=folder or zip]
 groups: $(INSTALLED)  ## deal classes to N groups [N=25 SIZE=classes each DATA=…]
 	@$(with_data) $(BIN)/python -m assignment.grader.groups $(or $(N),25) $(if $(SIZE),--size $(SIZE))
 
-grade: $(INSTALLED)  ## grade assignment/submitted [STUDENT=… AGAIN=1 JOBS=2 SECONDS=240 MEMORY=4]
+grade: $(INSTALLED)  ## grade assignment/submitted [STUDENT=… AGAIN=1 JOBS=2 SECONDS=300 MEMORY=4]
 	@$(BIN)/python -m assignment.grader.grade $(if $(STUDENT),--student "$(STUDENT)") \
 		$(if $(AGAIN),--again) $(if $(JOBS),--jobs $(JOBS)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(MEMORY),--memory $(MEMORY))

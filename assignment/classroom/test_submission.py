@@ -5,7 +5,6 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from assignment.grader.submission import read
 
 
 @pytest.fixture(scope="session")
-def result(tmp_path_factory):
+def result(tmp_path_factory, request):
     """Run the submission once, ask everything, report at the end."""
     submission = Path(os.environ.get("SUBMISSION", ".")).resolve()
     release = tmp_path_factory.mktemp("assignment") / "release"
@@ -26,7 +25,8 @@ def result(tmp_path_factory):
     seed = int.from_bytes(os.urandom(4))
     graded = grade(handed_in, release, seed)
     yield graded
-    report(graded)
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        report(graded)
 
 
 @pytest.mark.parametrize("cell", checks.PARTS, ids=checks.PARTS.get)
@@ -53,9 +53,9 @@ def report(graded):
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with open(summary, "a") as file:
             file.write(text)
-    print(f"\n{text}", file=sys.__stdout__)
+    print(f"\n{text}")
     if os.environ.get("GITHUB_ACTIONS"):
         totals = json.dumps({"totalPoints": graded.points(), "maxPoints": most})
         where = "::notice file=.github,line=1,title=Autograding"
-        print(f"{where} complete::Points {graded.points()}/{most}", file=sys.__stdout__)
-        print(f"{where} report::{totals}", file=sys.__stdout__)
+        print(f"{where} complete::Points {graded.points()}/{most}")
+        print(f"{where} report::{totals}")

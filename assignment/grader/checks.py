@@ -45,7 +45,7 @@ class Question:
     ask : callable
         ``ask(student, rng)``; raises :class:`Wrong` or a :class:`StudentError`.
     seconds : float
-        What one call of the student's code may take.
+        Of processor time, for one call of the student's code.
     """
 
     cell: str

@@ -153,7 +153,7 @@ def main():
     parser.add_argument("--memory", type=float, default=Limits.memory / 2**30, help="in GiB")
     parser.add_argument("--seed", type=int, help="of the questions; drawn afresh if not given")
     options = parser.parse_args()
-    limits = Limits(options.seconds, options.seconds / 4, int(options.memory * 2**30))
+    limits = Limits(options.seconds, options.seconds / 5, int(options.memory * 2**30))
     seed = int.from_bytes(os.urandom(4)) if options.seed is None else options.seed
     if not SUBMITTED.is_dir():
         raise SystemExit(

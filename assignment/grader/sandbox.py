@@ -26,6 +26,7 @@ from jupyter_client import KernelManager
 
 HERE = Path(__file__).resolve().parent
 SUBREAPER = 36
+PATIENCE = 3
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,15 @@ class Limits:
     seconds : float
         Wall-clock time for all notebooks together.
     cell_seconds : float
-        Wall-clock time for one cell or one question of the grader.
+        Processor time for one cell, so that a busy machine costs nobody points; three times that
+        in wall-clock time.
     memory : int
         Bytes, of all its processes together.
     output : int
         Characters that one cell may print.
     """
 
-    seconds: float = 240
+    seconds: float = 300
     cell_seconds: float = 60
     memory: int = 4 << 30
     output: int = 200_000
@@ -90,6 +92,7 @@ class Sandbox:
         self._folder = tempfile.TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True)
         self.folder = Path(self._folder.name).resolve()
         self.work = self.folder / "work"
+        self.work.mkdir()
         for name, content in self.files.items():
             target = self.work / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +100,7 @@ class Sandbox:
                 target.write_bytes(content)
             else:
                 shutil.copyfile(content, target)
-        self.manager = None
+        self.manager = self.client = None
         self.ends = time.monotonic() + self.limits.seconds
         return self
 
@@ -177,15 +180,18 @@ class Sandbox:
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
             "KERAS_BACKEND": "tensorflow",
+            "TF_NUM_INTRAOP_THREADS": "2",  # the same on every machine
+            "TF_NUM_INTEROP_THREADS": "2",
         }
 
     def stop(self):
         """End the kernel and everything it started."""
         if self.manager is not None:
-            self.client.stop_channels()
+            if self.client is not None:
+                self.client.stop_channels()
             self._kill()
             self.manager.cleanup_resources()
-            self.manager = None
+            self.manager = self.client = None
 
     def _kill(self):
         while processes := self._processes():
@@ -212,7 +218,7 @@ class Sandbox:
     # --- Running code -------------------------------------------------------------------------
 
     def execute(self, code, seconds=None):
-        """Run one cell, for at most ``seconds`` (those of a cell if not given).
+        """Run one cell, for at most ``seconds`` of processor time (a cell's if not given).
 
         Returns
         -------
@@ -226,17 +232,22 @@ class Sandbox:
         """
         if self.manager is None:
             self.start()
-        ends = time.monotonic() + min(seconds or self.limits.cell_seconds, self._left())
+        seconds = seconds or self.limits.cell_seconds
+        ends = time.monotonic() + min(PATIENCE * seconds, self._left())
+        allowed = self._usage()[1] + seconds
         message = self.client.execute(code, store_history=False, allow_stdin=False)
         outputs, printed, problem = [], 0, None
         while True:
-            if time.monotonic() > ends:
+            used = self._usage()
+            if used[0] > self.limits.memory:
+                self.stop()
+                raise KernelEnded("memory")
+            if time.monotonic() > ends or (not problem and used[1] > allowed):
                 if problem:  # it was asked to stop and did not
                     self.stop()
                     raise KernelEnded(problem)
                 problem, ends = "time", time.monotonic() + 5
                 self.manager.interrupt_kernel()
-            self._check_memory()
             try:
                 reply = self.client.get_iopub_msg(timeout=0.2)
             except queue.Empty:
@@ -278,16 +289,16 @@ class Sandbox:
         self.stop()
         raise KernelEnded("ended")
 
-    def _check_memory(self):
-        used = 0
+    def _usage(self):
+        """Return memory in bytes and processor seconds, of the kernel and what it started."""
+        memory = processor = 0
         for process in self._processes():
             try:
-                used += process.memory_info().rss
+                memory += process.memory_info().rss
+                processor += sum(process.cpu_times()[:2])
             except psutil.Error:
                 continue
-        if used > self.limits.memory:
-            self.stop()
-            raise KernelEnded("memory")
+        return memory, processor
 
     def run(self, code, seconds=None, **inputs):
         """Run lines of the grader beside the student's functions and return their ``result``.
