@@ -1,6 +1,5 @@
 """Run one submission in its own place and ask it everything. Needs no nbgrader."""
 
-import html
 import json
 import re
 import resource
@@ -300,4 +299,4 @@ def _plain(text):
 
 
 def _first_line(cell):
-    return html.escape((cell.source.strip().splitlines() or ["empty"])[0][:40])
+    return (cell.source.strip().splitlines() or ["empty"])[0][:40]
