@@ -774,13 +774,14 @@ def texts(folder):
 
 def leaks(folder):
     secrets = solution_lines() | hidden_lines()
-    signs = ("BEGIN SOLUTION", "END SOLUTION", "HIDDEN TESTS", "MARK SCHEME")
-    return [
-        (path.name, line)
-        for path, text in texts(folder)
-        for line in (*secrets, *signs)
-        if line in text and path.name != "teaching.html" and path.name != "teaching.md"
-    ]
+    signs = {"BEGIN SOLUTION", "END SOLUTION", "HIDDEN TESTS", "MARK SCHEME"}
+    assert folder.is_dir()
+    found = []
+    for path, text in texts(folder):
+        # The page for instructors names the signs; it holds nothing that they mark.
+        looked_for = secrets if path.stem == "teaching" else secrets | signs
+        found += [(path.name, line) for line in looked_for if line in text]
+    return found
 
 
 def test_nothing_leaks(course, graded, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.data import load_cv_segments, load_handwriting
+from assignment.grader.release import datasets
 
 COURSE = Path(__file__).resolve().parent.parent
 GROUPS = COURSE / "groups.csv"
@@ -45,12 +45,12 @@ def deal(classes, groups, size, rng):
     return out
 
 
-def deal_pairs(datasets, groups, size, seed):
+def deal_pairs(classes, groups, size, seed):
     """Deal subsets of every data set, no pair of subsets twice while there are others.
 
     Parameters
     ----------
-    datasets : dict
+    classes : dict
         Name → class names.
     groups, size, seed : int
         With a size of 0, five classes, or all but one if there are five or fewer.
@@ -62,10 +62,10 @@ def deal_pairs(datasets, groups, size, seed):
     """
     rng = np.random.default_rng(seed)
     dealt = {
-        name: deal(classes, groups, size or min(5, len(classes) - 1), rng)
-        for name, classes in datasets.items()
+        name: deal(names, groups, size or min(5, len(names) - 1), rng)
+        for name, names in classes.items()
     }
-    first, second = datasets
+    first, second = classes
     rows, seen = [], set()
     waiting = list(dealt[second])
     for one in dealt[first]:
@@ -99,8 +99,7 @@ def main():
         raise SystemExit(f"found {options.number} groups; expected at least 1")
     if GROUPS.exists():
         raise SystemExit(f"{GROUPS}: already there; move it away to deal again")
-    datasets = [load() for load in (load_handwriting, load_cv_segments)]
-    names = {dataset.name: dataset.classes for dataset in datasets}
+    names = {dataset.name: dataset.classes for dataset in datasets()}
     rows = deal_pairs(names, options.number, options.size, options.seed)
     with open(GROUPS, "w", newline="", encoding="utf-8-sig") as file:
         writer = csv.writer(file)

@@ -1,6 +1,7 @@
 """Make what students get: release notebooks, the files they need, one zip."""
 
 import logging
+import os
 import re
 import shutil
 import zipfile
@@ -9,7 +10,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 
-from helpers.data import load_cv_segments, load_handwriting
+from helpers.data import DATA, load_cv_segments, load_handwriting
 
 COURSE = Path(__file__).resolve().parent.parent
 NAME = "sequence-learning"
@@ -64,10 +65,18 @@ def student_requirements(text):
     return "".join(f"{name}{pins[name]}\n" for name in STUDENT_PACKAGES)
 
 
+def datasets():
+    """Load both data sets: those of ``SEQUENCE_DATA``, or the sample.
+
+    Never ``data/course`` unasked: what is packed into a zip is handed on.
+    """
+    path = os.environ.get("SEQUENCE_DATA") or DATA / "sample"
+    return [load(path) for load in (load_handwriting, load_cv_segments)]
+
+
 def add_files(folder):
     """Add to the notebooks what a student needs beside them: data, requirements, a README."""
-    for load in (load_handwriting, load_cv_segments):
-        dataset = load()
+    for dataset in datasets():
         dataset.summary()
         (folder / "data").mkdir(exist_ok=True)
         np.savez_compressed(folder / "data" / f"{dataset.name}.npz", **arrays(dataset))
