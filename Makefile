@@ -15,7 +15,8 @@ export OPENBLAS_NUM_THREADS := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 with_data = $(if $(DATA),SEQUENCE_DATA="$(abspath $(DATA))")
 
-.PHONY: help book test lab run results memory sample course-data bench clean
+.PHONY: help book test lab run results memory sample course-data bench clean \
+	assignment groups grade feedback
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -59,6 +60,20 @@ course-data: $(INSTALLED)  ## fetch the report's own data into data/course, if y
 
 bench: $(INSTALLED)  ## time an epoch of every model, four ways side by side [DATA=folder or zip]
 	$(BIN)/python benchmarks/speed.py $(if $(DATA),--data "$(DATA)")
+
+assignment: $(INSTALLED)  ## make the zip that students get [DATA=folder or zip]
+	@$(with_data) $(BIN)/python -m assignment.grader.release
+
+groups: $(INSTALLED)  ## deal classes to N groups [N=25 SIZE=classes each DATA=…]
+	@$(with_data) $(BIN)/python -m assignment.grader.groups $(or $(N),25) $(if $(SIZE),--size $(SIZE))
+
+grade: $(INSTALLED)  ## grade assignment/submitted [STUDENT=… AGAIN=1 JOBS=2 SECONDS=300 MEMORY=4]
+	@$(BIN)/python -m assignment.grader.grade $(if $(STUDENT),--student "$(STUDENT)") \
+		$(if $(AGAIN),--again) $(if $(JOBS),--jobs $(JOBS)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(MEMORY),--memory $(MEMORY))
+
+feedback: $(INSTALLED)  ## enter points given by hand, write a page for each student
+	@$(BIN)/python -m assignment.grader.feedback
 
 clean:  ## remove what was built, not what was installed
 	rm -rf _build .pytest_cache .ruff_cache .hypothesis test-artefacts

@@ -1,0 +1,1 @@
+"""The instructor's side of the assignment: hand out, grade, return. Never handed out itself."""
