@@ -65,12 +65,11 @@ def read(file):
 
 
 def write_results(app):
-    """Put the recorded runs on the site, uncompressed."""
+    """Put the recorded runs on the site, compressed where they are stored so."""
     folder = Path(app.outdir) / "downloads"
     folder.mkdir(exist_ok=True)
     for file in results(app):
-        with read(file) as source, (folder / file.name.removesuffix(".gz")).open("w") as target:
-            shutil.copyfileobj(source, target)
+        shutil.copy(file, folder)
 
 
 class RecordedRuns(SphinxDirective):
@@ -84,8 +83,7 @@ class RecordedRuns(SphinxDirective):
             self.env.note_dependency(str(file))
             with read(file) as source:
                 columns, *lines = csv.reader(source)
-            name = file.name.removesuffix(".gz")
-            link = nodes.reference("", name, refuri=f"{up}downloads/{name}")
+            link = nodes.reference("", file.name, refuri=f"{up}downloads/{file.name}")
             words = f", {len(lines):,} rows: {', '.join(columns)}"
             items += nodes.list_item("", nodes.paragraph("", "", link, nodes.Text(words)))
         return [items]
