@@ -72,8 +72,8 @@ def test_what_a_download_installs_is_what_the_notebooks_import():
     called = {"sklearn": "scikit-learn"}
     wanted = {called.get(name, name.lower().replace("_", "-")) for name in imported}
     declared = {Requirement(line).name for line in PROJECT["dependencies"]}
-    optional = sum(PROJECT["optional-dependencies"].values(), [])
-    assert wanted <= declared | {Requirement(line).name for line in optional}
+    lists = PROJECT["optional-dependencies"].values()
+    assert wanted <= declared | {Requirement(line).name for lines in lists for line in lines}
     pinned = {
         Requirement(line).name
         for line in (ROOT / "requirements.txt").read_text().splitlines()

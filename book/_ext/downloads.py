@@ -67,7 +67,8 @@ def read(file):
 def write_results(app):
     """Put the recorded runs on the site, compressed where they are stored so."""
     folder = Path(app.outdir) / "downloads"
-    folder.mkdir(exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier build
+    folder.mkdir()
     for file in results(app):
         shutil.copy(file, folder)
 
