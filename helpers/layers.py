@@ -8,11 +8,14 @@ import numpy as np
 from keras import ops
 
 
-def _as_factor(mask, x):
-    """Return the mask (batch, time) as zeros and ones of shape (batch, time, 1)."""
-    if mask is None:
-        return ops.ones_like(x[..., :1])
-    return ops.cast(mask, x.dtype)[..., None]
+def _fill_padding(x, mask, value=0.0):
+    """Replace what stands in the padding; not by a product, which would keep a nan."""
+    return x if mask is None else ops.where(mask[..., None], x, value)
+
+
+def _lengths(x, mask):
+    """Return the number of real steps of each sequence, shape (batch, 1)."""
+    return ops.sum(_fill_padding(ops.ones_like(x[..., :1]), mask), axis=1)
 
 
 @keras.saving.register_keras_serializable("helpers")
@@ -25,7 +28,7 @@ class MaskedConv1D(keras.layers.Conv1D):
 
     def call(self, inputs, mask=None):
         """From (batch, time, m) to (batch, time, filters)."""
-        return super().call(inputs * _as_factor(mask, inputs))
+        return super().call(_fill_padding(inputs, mask))
 
 
 @keras.saving.register_keras_serializable("helpers")
@@ -42,10 +45,9 @@ class MeanMaxPooling(keras.layers.Layer):
 
     def call(self, inputs, mask=None):
         """From (batch, time, m) to (batch, 2m)."""
-        real = _as_factor(mask, inputs)
-        mean = ops.sum(inputs * real, axis=1) / ops.sum(real, axis=1)
-        # Far below any state, and no infinity that would turn a gradient into nan.
-        return ops.concatenate([mean, ops.max(inputs * real - 1e9 * (1 - real), axis=1)], axis=-1)
+        mean = ops.sum(_fill_padding(inputs, mask), axis=1) / _lengths(inputs, mask)
+        maximum = ops.max(_fill_padding(inputs, mask, -np.inf), axis=1)
+        return ops.concatenate([mean, maximum], axis=-1)
 
 
 @keras.saving.register_keras_serializable("helpers")
@@ -69,8 +71,11 @@ class PositionEncoding(keras.layers.Layer):
         self.table = ops.convert_to_tensor(table.astype("float32"))
 
     def call(self, inputs):
-        """Shape (batch, time, m), unchanged."""
-        return inputs + self.table[: ops.shape(inputs)[1]]
+        """Shape (batch, time, m), unchanged; a ValueError if time exceeds ``longest``."""
+        time = ops.shape(inputs)[1]
+        if isinstance(time, int) and time > self.longest:
+            raise ValueError(f"found {time} steps; expected at most {self.longest}")
+        return inputs + self.table[:time]
 
 
 @keras.saving.register_keras_serializable("helpers")
@@ -112,6 +117,7 @@ class EncoderBlock(keras.layers.Layer):
     def call(self, inputs, mask=None, training=False):
         """Shape (batch, time, units), unchanged; no step attends to padding."""
         attended = None if mask is None else mask[:, None, :]
+        inputs = _fill_padding(inputs, mask)  # weight 0 times a nan would be a nan
         x = self.norms[0](inputs)
         x = self.attention(x, x, attention_mask=attended, training=training)
         x = inputs + self.drop(x, training=training)
@@ -146,7 +152,7 @@ class RandomAffine(keras.layers.Layer):
         batch = ops.shape(inputs)[0]
         matrix = ops.eye(2) + keras.random.normal((batch, 2, 2), 0, self.strength, seed=self.random)
         shift = keras.random.normal((batch, 1, 2), 0, self.strength, seed=self.random)
-        return (ops.matmul(inputs - 0.5, matrix) + 0.5 + shift) * _as_factor(mask, inputs)
+        return _fill_padding(ops.matmul(inputs - 0.5, matrix) + 0.5 + shift, mask)
 
 
 @keras.saving.register_keras_serializable("helpers")
@@ -181,7 +187,7 @@ class RandomMasking(keras.layers.Layer):
         if not training:
             return inputs
         batch, time, features = ops.shape(inputs)
-        lengths = ops.sum(_as_factor(mask, inputs), axis=1)  # (batch, 1)
+        lengths = _lengths(inputs, mask)
 
         def uniform(shape):
             return keras.random.uniform(shape, seed=self.random)
@@ -191,4 +197,4 @@ class RandomMasking(keras.layers.Layer):
         step = ops.cast(ops.arange(time), inputs.dtype)[None]
         heard = ops.cast((step < start) | (step >= start + run), inputs.dtype)
         kept = ops.cast(uniform((batch, 1, features // 3)) >= self.cepstra, inputs.dtype)
-        return inputs * heard[..., None] * ops.tile(kept, (1, 1, 3))
+        return _fill_padding(inputs, mask) * heard[..., None] * ops.tile(kept, (1, 1, 3))
