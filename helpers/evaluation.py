@@ -55,7 +55,7 @@ def recorded(dataset, protocol="validated", cells=CELLS):
         ignore_index=True,
     )
     keys = runs[["run", "cell", "architecture", "seed"]]
-    return runs, tables["curves"].merge(keys, on="run"), tables["predictions"].merge(keys, on="run")
+    return runs, keys.merge(tables["curves"], on="run"), keys.merge(tables["predictions"], on="run")
 
 
 def run_table(runs):
@@ -234,6 +234,28 @@ def pooled_confusion(predictions, cell, architecture, classes):
         & (predictions["split"] == "test")
     ]
     return confusion_matrix(p["label"], p["predicted"], labels=classes)
+
+
+def ensemble(predictions, classes):
+    """Let runs vote: average their probabilities of each test file.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        Of runs that share a test split: columns ``split``, ``file``, ``label`` and ``p1, p2, …``.
+    classes : sequence of str
+        In the order of the probabilities.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``file, label, predicted, p1, p2, …``, a row a test file.
+    """
+    test = predictions[predictions["split"] == "test"]
+    columns = [f"p{k + 1}" for k in range(len(classes))]
+    mean = test.groupby(["file", "label"])[columns].mean()
+    mean.insert(0, "predicted", np.array(classes)[mean.to_numpy().argmax(axis=1)])
+    return mean.reset_index()
 
 
 def recall_by_class(matrix):

@@ -47,7 +47,8 @@ ARCHITECTURES = {
     },
 }
 
-# Chapter 16's: bidirectional, pooled, both.
+# Chapter 16's: bidirectional, pooled, both; for segments a deeper pooled one, for layers that
+# see a few steps only or that need depth.
 BEYOND = {
     "handwriting": {
         6: Architecture(6, (64, 64), (0.2, 0.2), bidirectional=True),
@@ -55,9 +56,10 @@ BEYOND = {
         8: Architecture(8, (64, 64), (0.2, 0.2), bidirectional=True, pooling=True),
     },
     "cv_segments": {
-        6: Architecture(6, (128, 128), (0.4, 0.4), bidirectional=True),
-        7: Architecture(7, (128, 128), (0.4, 0.4), pooling=True),
-        8: Architecture(8, (128, 128), (0.4, 0.4), bidirectional=True, pooling=True),
+        6: Architecture(6, (128,), (0.5,), bidirectional=True),
+        7: Architecture(7, (128,), (0.5,), pooling=True),
+        8: Architecture(8, (128,), (0.5,), bidirectional=True, pooling=True),
+        9: Architecture(9, (128, 128), (0.3, 0.3), pooling=True),
     },
 }
 

@@ -10,6 +10,7 @@ from helpers.data import DATA, REPORT_CLASSES, load_handwriting, load_report
 from helpers.evaluation import (
     accuracy_table,
     chosen_architectures,
+    ensemble,
     hardest_files,
     makespan,
     pooled_confusion,
@@ -116,6 +117,23 @@ def test_the_hardest_files_come_first():
     assert found["file"].tolist() == ["x", "y", "z"]
     assert found["right"].tolist() == [0, 1, 2] and (found["runs"] == 2).all()
     assert found["taken_for"].tolist() == ["b", "c", ""]
+
+
+def test_an_ensemble_averages_probabilities_of_test_files():
+    rows = [
+        ("r1", "test", "x", "a", 0.6, 0.4),  # two weak votes for a …
+        ("r2", "test", "x", "a", 0.6, 0.4),
+        ("r3", "test", "x", "a", 0.1, 0.9),  # … and a sure one for b
+        ("r1", "validation", "x", "a", 1.0, 0.0),  # another split has no say
+        ("r1", "test", "y", "b", 0.2, 0.8),
+        ("r2", "test", "y", "b", 0.4, 0.6),
+        ("r3", "test", "y", "b", 0.7, 0.3),
+    ]
+    table = pd.DataFrame(rows, columns=["run", "split", "file", "label", "p1", "p2"])
+    found = ensemble(table, ["a", "b"])
+    assert found["file"].tolist() == ["x", "y"] and found["label"].tolist() == ["a", "b"]
+    assert found["predicted"].tolist() == ["b", "b"]
+    assert np.allclose(found[["p1", "p2"]], [[1.3 / 3, 1.7 / 3], [1.3 / 3, 1.7 / 3]])
 
 
 def test_what_a_sweep_costs():
