@@ -114,6 +114,8 @@ def seed_interval(scores, confidence=0.95):
         Of a *mean* over seeds on this test split, cut at 0 and 1, where accuracies end. A single
         run scatters more, and another test split adds its own chance.
     """
+    if np.ptp(scores) == 0:  # no spread to judge by; scipy would warn
+        return float(np.min(scores)), float(np.max(scores))
     interval = ttest_1samp(scores, 0).confidence_interval(confidence)
     return max(interval.low, 0.0), min(interval.high, 1.0)
 

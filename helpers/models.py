@@ -47,8 +47,8 @@ ARCHITECTURES = {
     },
 }
 
-# Chapter 16's: bidirectional, pooled, both; for segments a deeper pooled one, for layers that
-# see a few steps only or that need depth.
+# Chapter 16's: bidirectional, pooled, both; for segments deeper ones, too, since layers that see
+# a few steps only need depth, and distorted copies carry more of it.
 BEYOND = {
     "handwriting": {
         6: Architecture(6, (64, 64), (0.2, 0.2), bidirectional=True),
@@ -60,6 +60,8 @@ BEYOND = {
         7: Architecture(7, (128,), (0.5,), pooling=True),
         8: Architecture(8, (128,), (0.5,), bidirectional=True, pooling=True),
         9: Architecture(9, (128, 128), (0.3, 0.3), pooling=True),
+        10: Architecture(10, (128, 128), (0.4, 0.4), bidirectional=True, pooling=True),
+        11: Architecture(11, (256, 256, 256), (0.4, 0.4, 0.4), pooling=True),
     },
 }
 

@@ -465,7 +465,9 @@ _NETWORKS = {
     },
     "augmented": {
         "handwriting": (("LSTM", 8), ("Conv1D", 7)),
-        "cv_segments": (("LSTM", 8), ("Conv1D", 9)),
+        "cv_segments": (
+            ("LSTM", 8), ("LSTM", 10), ("GRU", 8), ("Conv1D", 9), ("Conv1D", 11),
+        ),
     },
     "weighted": {"cv_segments": (("LSTM", 8),)},
 }  # fmt: skip

@@ -20,6 +20,7 @@ from helpers.evaluation import (
     replay_stopping_rule,
     reported_among_seeds,
     score_baselines,
+    seed_interval,
     sweep_costs,
 )
 from helpers.training import RESULTS, load_results
@@ -117,6 +118,15 @@ def test_the_hardest_files_come_first():
     assert found["file"].tolist() == ["x", "y", "z"]
     assert found["right"].tolist() == [0, 1, 2] and (found["runs"] == 2).all()
     assert found["taken_for"].tolist() == ["b", "c", ""]
+
+
+def test_the_interval_over_seeds():
+    low, high = seed_interval(np.array([0.76, 0.79, 0.82]))  # t = 4.303 with two degrees
+    assert np.allclose(
+        [low, high], [0.79 - 4.303 * 0.03 / 3**0.5, 0.79 + 4.303 * 0.03 / 3**0.5], atol=1e-4
+    )
+    assert seed_interval(np.array([0.99, 0.9, 0.99]))[1] == 1.0
+    assert seed_interval(np.array([0.99, 0.99, 0.99])) == (0.99, 0.99)
 
 
 def test_an_ensemble_averages_probabilities_of_test_files():
