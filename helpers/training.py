@@ -472,8 +472,8 @@ _NETWORKS = {
     "weighted": {"cv_segments": (("LSTM", 8),)},
 }  # fmt: skip
 BEST = {
-    "handwriting": ("beyond", "LSTM", 8),
-    "cv_segments": ("beyond", "LSTM", 8),
+    "handwriting": ("beyond", "LSTM", 6),
+    "cv_segments": ("augmented", "LSTM", 10),
 }
 
 
