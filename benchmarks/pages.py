@@ -1,19 +1,20 @@
-"""Measure how soon each chapter shows, on a processor four times slower: ``pages.py [SITE]``.
+"""Measure how soon each chapter shows, on a processor four times slower.
 
 Prints, for a wide and a narrow window, the largest contentful paint in seconds and the layout
 shift, while the site is served on this machine. Needs Chromium.
 """
 
+import argparse
 import functools
 import http.server
 import shutil
+import statistics
 import sys
 import threading
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-SITE = Path(sys.argv[1] if len(sys.argv) > 1 else "_build/html")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MEASURE = """() => new Promise(done => {
   let paint = 0, shift = 0;
@@ -33,8 +34,13 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 def main():
-    """Print a line for each chapter."""
-    handler = functools.partial(Quiet, directory=str(SITE))
+    """Print a line for each chapter: medians of some loads, each in a fresh browser context."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pages", nargs="*", help="names of chapters; all if none is given")
+    parser.add_argument("--loads", type=int, default=3)
+    parser.add_argument("--site", type=Path, default="_build/html")
+    arguments = parser.parse_args()
+    handler = functools.partial(Quiet, directory=str(arguments.site))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -45,17 +51,22 @@ def main():
         browser = playwright.chromium.launch(
             executable_path=path, args=["--no-sandbox", "--disable-gpu"]
         )
-        for page in sorted(SITE.glob("notebooks/*.html")):
+        for page in sorted(arguments.site.glob("notebooks/*.html")):
+            if arguments.pages and page.stem not in arguments.pages:
+                continue
             line = f"{page.stem:42}"
             for width in (1280, 390):
-                context = browser.new_context(viewport={"width": width, "height": 844})
-                tab = context.new_page()
-                slow = context.new_cdp_session(tab)
-                slow.send("Emulation.setCPUThrottlingRate", {"rate": 4})
-                tab.goto(f"http://127.0.0.1:{server.server_port}/notebooks/{page.name}")
-                paint, shift = tab.evaluate(MEASURE)
+                measured = []
+                for _ in range(arguments.loads):
+                    context = browser.new_context(viewport={"width": width, "height": 844})
+                    tab = context.new_page()
+                    slow = context.new_cdp_session(tab)
+                    slow.send("Emulation.setCPUThrottlingRate", {"rate": 4})
+                    tab.goto(f"http://127.0.0.1:{server.server_port}/notebooks/{page.name}")
+                    measured.append(tab.evaluate(MEASURE))
+                    context.close()
+                paint, shift = map(statistics.median, zip(*measured, strict=True))
                 line += f" {paint:8.2f} s {shift:5.3f}"
-                context.close()
             print(line, flush=True)
         browser.close()
 
