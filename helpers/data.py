@@ -290,6 +290,28 @@ def _numbers(tokens, where):
     return numbers
 
 
+def speaker_of(file):
+    """Return who spoke a segment: the first field of its name, ``05`` of ``05_ni_125_3.mfcc``."""
+    return Path(file).stem.split("_")[0]
+
+
+def utterance_of(file):
+    """Return speaker and third field of a segment's name, ``05 125`` of ``05_ni_125_3.mfcc``.
+
+    The data come without an explanation of the third field. If it numbers the utterances of a
+    speaker, this is what segments from one utterance share.
+
+    Raises
+    ------
+    DataFormatError
+        If the name has fewer fields.
+    """
+    fields = Path(file).stem.split("_")
+    if len(fields) < 3:
+        raise DataFormatError(file, f"{len(fields)} fields in the name", "speaker_class_number…")
+    return f"{fields[0]} {fields[2]}"
+
+
 # --- A folder or a zip of files ---------------------------------------------------------------
 
 
@@ -300,8 +322,8 @@ class _Format(NamedTuple):
     group: Callable
 
 
-_HANDWRITING = _Format("handwriting", ".txt", parse_stroke, lambda stem: stem)
-_CV_SEGMENTS = _Format("cv_segments", ".mfcc", parse_segment, lambda stem: stem.split("_")[0])
+_HANDWRITING = _Format("handwriting", ".txt", parse_stroke, lambda file: Path(file).stem)
+_CV_SEGMENTS = _Format("cv_segments", ".mfcc", parse_segment, speaker_of)
 
 
 def load_handwriting(path=None, classes=None):
@@ -638,5 +660,5 @@ def _sequences(rows, fmt, holder):
         x=list(x),
         y=np.array(y, dtype=np.int64),
         files=tuple(str(file.relative_to(holder)) for file in files),
-        groups=np.array([fmt.group(file.stem) for file in files]),
+        groups=np.array([fmt.group(file) for file in files]),
     )

@@ -15,7 +15,7 @@ from helpers.cells import CELLS, Network, cross_entropy, squared_error
 from helpers.data import DATA
 
 RESULTS = DATA / "results"
-FILES = {"curves": "memory_curves.csv.gz", "runs": "memory_runs.csv"}
+FILES = {"curves": "memory_curves.csv.bz2", "runs": "memory_runs.csv"}
 SYMBOLS, REMEMBERED = 4, 5  # of the copy task
 BATCH, UNITS, UPDATES, EVERY = 32, 32, 2000, 50
 # Of 0.001, 0.003 and 0.01 in pilot runs at short lags with seed 0, which is not recorded: the RNN

@@ -1,4 +1,4 @@
-"""Recorded runs as tables in a folder: CSV, compressed where the name ends in .gz.
+"""Recorded runs as tables in a folder: CSV, compressed where the name ends in .bz2.
 
 A finished run is stored at once, as one small file of its own among those that are pending; the
 pending files are folded into the tables before a sweep and after it. So nothing that is being
@@ -92,8 +92,7 @@ def fold(folder, files):
     if not pending:
         return
     for name, table in load(folder, files).items():
-        compression = {"method": "gzip", "mtime": 0} if files[name].endswith(".gz") else None
-        options = {"index": False, "float_format": "%.6g", "compression": compression}
+        options = {"index": False, "float_format": "%.6g"}
         _replace(Path(folder) / files[name], lambda path, t=table, o=options: t.to_csv(path, **o))
     for path in pending:
         path.unlink()

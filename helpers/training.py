@@ -65,6 +65,9 @@ class RunConfig:
         Whether a training file counts in inverse proportion to the size of its class.
     augment : bool
         Whether training sequences are distorted at random (:func:`helpers.models.augmentation`).
+    refit : bool
+        Whether a second network, from the same start, is trained on the validation files too, for
+        as many epochs as validation chose for the first; it is the one that counts.
     """
 
     dataset: str
@@ -84,6 +87,7 @@ class RunConfig:
     clip: float = 0.0
     class_weights: bool = False
     augment: bool = False
+    refit: bool = False
 
     @property
     def run(self):
@@ -118,6 +122,12 @@ _VALIDATED = {
     },
 }
 
+# What is distorted anew every time takes longer to learn, and to overfit.
+_DISTORTED = {
+    "handwriting": _VALIDATED["handwriting"] | {"augment": True},
+    "cv_segments": _VALIDATED["cv_segments"] | {"augment": True, "max_epochs": 20, "patience": 20},
+}
+
 PROTOCOLS = {
     "validated": _VALIDATED,
     "report": {
@@ -140,13 +150,10 @@ PROTOCOLS = {
     "new_speakers": {"cv_segments": _VALIDATED["cv_segments"] | {"split": "by_speaker"}},
     # Chapter 16: the validated protocol, on other networks and with one setting changed.
     "beyond": _VALIDATED,
-    "augmented": {
-        "handwriting": _VALIDATED["handwriting"] | {"augment": True},
-        # What is distorted anew every time takes longer to learn, and to overfit.
-        "cv_segments": _VALIDATED["cv_segments"]
-        | {"augment": True, "max_epochs": 20, "patience": 20},
-    },
+    "augmented": _DISTORTED,
     "weighted": {"cv_segments": _VALIDATED["cv_segments"] | {"class_weights": True}},
+    "refitted": {name: settings | {"refit": True} for name, settings in _VALIDATED.items()},
+    "augmented_refitted": {"cv_segments": _DISTORTED["cv_segments"] | {"refit": True}},
 }
 
 
@@ -331,73 +338,33 @@ def fit(dataset, config, progress=True):
     """
     if dataset.name != config.dataset:
         raise ValueError(f"found {dataset.name} data; expected {config.dataset}")
+    if config.refit and not config.validation:
+        raise ValueError("refit: found validation 0; expected a share that chooses the epochs")
     started = time.perf_counter()
-    keras.utils.set_random_seed(config.seed)
-    value = PADDING_VALUE[config.dataset]
-    train, test = split_test(dataset, config.split, config.seed)
+    whole, test = split_test(dataset, config.split, config.seed)
     train, validation = split_validation(
-        train, config.validation, config.seed, config.split == "by_speaker"
+        whole, config.validation, config.seed, config.split == "by_speaker"
     )
-    scale = fit_scaling(config.scaling, train.x)
-    splits = {"train": train, "validation": validation, "test": test}
-    splits = {name: s.with_x(scale(s.x)) for name, s in splits.items() if s is not None}
-
-    batches = bucketed_batches(
-        splits["train"].x, train.y, config.batch_size, value, config.seed, files=train.files
-    )
-    model = build(
-        config.cell,
-        {**ARCHITECTURES[config.dataset], **BEYOND[config.dataset]}[config.architecture],
-        features=train.x[0].shape[1],
-        classes=len(dataset.classes),
-        mask_value=value,
-        learning_rate=_learning_rate(config, len(batches)),
-        clip=config.clip,
-        augment=augmentation(config.dataset, config.seed) if config.augment else (),
-        layers=packed,
-    )
-    callbacks = [_Progress(config)] if progress else []
-    if validation is None:
-        stop, held_out = AverageErrorStop(), None
-    else:
-        stop = keras.callbacks.EarlyStopping(
-            monitor=config.monitor,
-            mode="min" if config.monitor == "val_loss" else "max",
-            patience=config.patience,
-            restore_best_weights=True,
-        )
-        x, _ = sorted_batches(splits["validation"].x, 256, value, validation.files)
-        order = np.argsort(validation.lengths, kind="stable")
-        y = tf.data.Dataset.from_tensor_slices(validation.y[order]).batch(256)
-        held_out = tf.data.Dataset.zip(x, y).cache()
-    weights = None
-    if config.class_weights:
-        labels = np.unique(train.y)
-        balanced = compute_class_weight("balanced", classes=labels, y=train.y)
-        weights = dict(zip(labels.tolist(), balanced, strict=True))
-    history = model.fit(
-        batches,
-        class_weight=weights,
-        epochs=config.max_epochs,
-        validation_data=held_out,
-        callbacks=[*callbacks, stop],
-        shuffle=False,  # the batches shuffle themselves
-        verbose=0,
-    )
-    curve = pd.DataFrame(history.history)
-    curve.insert(0, "epoch", np.arange(1, len(curve) + 1))
+    classes = len(dataset.classes)
+    model, scale, curve, best = _train(config, classes, train, validation, None, progress)
+    if config.refit:
+        train, validation = whole, None
+        model, scale, curve, best = _train(config, classes, train, None, best, progress)
     curve.insert(0, "run", config.run)
+    splits = {"train": train, "validation": validation, "test": test}
 
     scores, tables = {}, []
     for name, split in splits.items():
-        probabilities = predict(model, split.x, value)
+        if split is None:
+            continue
+        probabilities = predict(model, scale(split.x), PADDING_VALUE[config.dataset])
         predicted = probabilities.argmax(axis=1)
         scores[f"{name}_accuracy"] = float(np.mean(predicted == split.y))
         if name != "train":
             tables.append(
                 _prediction_table(config.run, name, split, probabilities, dataset.classes)
             )
-    labels = np.arange(len(dataset.classes))
+    labels = np.arange(classes)
     row = {
         "run": config.run,
         **dataclasses.asdict(config),
@@ -409,7 +376,7 @@ def fit(dataset, config, progress=True):
         "numpy": np.__version__,
         "parameters": model.count_params(),
         "epochs": len(curve),
-        "best_epoch": len(curve) if held_out is None else stop.best_epoch + 1,
+        "best_epoch": best,
         **scores,
         "test_balanced_accuracy": balanced_accuracy_score(test.y, predicted),
         "test_macro_f1": f1_score(
@@ -418,6 +385,72 @@ def fit(dataset, config, progress=True):
         "seconds": round(time.perf_counter() - started, 1),
     }
     return Run(row, curve, pd.concat(tables, ignore_index=True), model)
+
+
+def _train(config, classes, train, validation, epochs, progress):
+    """Train one model, for a number of epochs if given, else until its rule says stop.
+
+    Returns
+    -------
+    model : keras.Model
+    scale : callable
+        The scaling that was fitted on ``train``.
+    curve : pandas.DataFrame
+        One row an epoch.
+    best : int
+        The epoch, counted from 1, that the weights are of.
+    """
+    keras.utils.set_random_seed(config.seed)
+    value = PADDING_VALUE[config.dataset]
+    scale = fit_scaling(config.scaling, train.x)
+    batches = bucketed_batches(
+        scale(train.x), train.y, config.batch_size, value, config.seed, files=train.files
+    )
+    model = build(
+        config.cell,
+        {**ARCHITECTURES[config.dataset], **BEYOND[config.dataset]}[config.architecture],
+        features=train.x[0].shape[1],
+        classes=classes,
+        mask_value=value,
+        learning_rate=_learning_rate(config, len(batches)),
+        clip=config.clip,
+        augment=augmentation(config.dataset, config.seed) if config.augment else (),
+        layers=packed,
+    )
+    callbacks = [_Progress(config)] if progress else []
+    held_out = None
+    if validation is not None:
+        stop = keras.callbacks.EarlyStopping(
+            monitor=config.monitor,
+            mode="min" if config.monitor == "val_loss" else "max",
+            patience=config.patience,
+            restore_best_weights=True,
+        )
+        callbacks.append(stop)
+        x, _ = sorted_batches(scale(validation.x), 256, value, validation.files)
+        order = np.argsort(validation.lengths, kind="stable")
+        y = tf.data.Dataset.from_tensor_slices(validation.y[order]).batch(256)
+        held_out = tf.data.Dataset.zip(x, y).cache()
+    elif epochs is None:
+        callbacks.append(AverageErrorStop())
+    weights = None
+    if config.class_weights:
+        labels = np.unique(train.y)
+        balanced = compute_class_weight("balanced", classes=labels, y=train.y)
+        weights = dict(zip(labels.tolist(), balanced, strict=True))
+    history = model.fit(
+        batches,
+        class_weight=weights,
+        epochs=epochs or config.max_epochs,
+        validation_data=held_out,
+        callbacks=callbacks,
+        shuffle=False,  # the batches shuffle themselves
+        verbose=0,
+    )
+    curve = pd.DataFrame(history.history)
+    curve.insert(0, "epoch", np.arange(1, len(curve) + 1))
+    best = len(curve) if validation is None else stop.best_epoch + 1
+    return model, scale, curve, best
 
 
 def _learning_rate(config, steps):
@@ -450,6 +483,8 @@ SEEDS = {
     "beyond": 5,
     "augmented": 5,
     "weighted": 5,
+    "refitted": 10,
+    "augmented_refitted": 10,
 }
 
 # The networks of chapter 16, (cell, architecture), and which of them its validation chose: that
@@ -470,6 +505,9 @@ _NETWORKS = {
         ),
     },
     "weighted": {"cv_segments": (("LSTM", 8),)},
+    # What validation chose, among the report's LSTMs and among all.
+    "refitted": {"handwriting": (("LSTM", 3), ("LSTM", 6)), "cv_segments": (("LSTM", 1),)},
+    "augmented_refitted": {"cv_segments": (("LSTM", 10),)},
 }  # fmt: skip
 BEST = {
     "handwriting": ("beyond", "LSTM", 6),
@@ -489,7 +527,7 @@ def _seeds(protocol, dataset, cell, architecture):
     return SEEDS["validated"] if chosen else SEEDS[protocol]
 
 
-_FILES = {"curves": "curves.csv.gz", "predictions": "predictions.csv.gz", "runs": "runs.csv"}
+_FILES = {"curves": "curves.csv.bz2", "predictions": "predictions.csv.bz2", "runs": "runs.csv"}
 
 
 def load_results(folder=RESULTS):

@@ -20,6 +20,8 @@ from helpers.data import (
     load_handwriting,
     parse_segment,
     parse_stroke,
+    speaker_of,
+    utterance_of,
 )
 
 fuzz = settings(
@@ -737,3 +739,11 @@ def test_sequences(tmp_path):
     assert doubled.files == train.files and doubled.y is train.y
     with pytest.raises(ValueError, match="found 1 sequences; expected 6"):
         train.with_x(train.x[:1])
+
+
+def test_names_of_segments_tell_speaker_and_utterance():
+    file = "ni/Test/05_ni_125_3.mfcc"
+    assert speaker_of(file) == "05" and utterance_of(file) == "05 125"
+    assert utterance_of("hI/Train/05_hI_125_9.mfcc") == utterance_of(file)
+    with pytest.raises(DataFormatError, match="mfcc: found 1 fields in the name; expected speaker"):
+        utterance_of("a/b.mfcc")

@@ -88,8 +88,8 @@ def test_a_sweep_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
 
 
 def test_a_curve_without_its_run_is_not_read(tmp_path):
-    files = {"curves": "curves.csv.gz", "runs": "runs.csv"}
-    pd.DataFrame({"run": ["a", "a", "b"], "error": 1.0}).to_csv(tmp_path / "curves.csv.gz")
+    files = {"curves": "curves.csv.bz2", "runs": "runs.csv"}
+    pd.DataFrame({"run": ["a", "a", "b"], "error": 1.0}).to_csv(tmp_path / "curves.csv.bz2")
     assert records.load(tmp_path, files)["curves"].empty
     pd.DataFrame({"run": ["a"]}).to_csv(tmp_path / "runs.csv")
     assert list(records.load(tmp_path, files)["curves"]["run"]) == ["a", "a"]

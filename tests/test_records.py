@@ -13,7 +13,7 @@ from dask.distributed import Client
 
 from helpers import records
 
-FILES = {"curves": "curves.csv.gz", "runs": "runs.csv"}
+FILES = {"curves": "curves.csv.bz2", "runs": "runs.csv"}
 
 
 def one_run(number, seconds=0.0):

@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from helpers.data import DATA, REPORT_CLASSES, SequenceDataset, Sequences, load_cv_segments
+from helpers.padding import bucketed_batches
 from helpers.training import (
     FOLDS,
     PROTOCOLS,
@@ -142,6 +143,26 @@ def test_the_weights_of_the_best_validation_epoch_are_kept(toy):
     assert loss == pytest.approx(run.curve["val_loss"].min(), abs=1e-4)
 
 
+def test_refitting_uses_the_validation_files_for_as_many_epochs_as_they_chose(toy, monkeypatch):
+    seen = []
+
+    def batches(x, y, *args, files, **options):
+        seen.append(files)
+        return bucketed_batches(x, y, *args, files=files, **options)
+
+    plain = fit(toy, quick(max_epochs=8, learning_rate=0.3), progress=False)
+    monkeypatch.setattr("helpers.training.bucketed_batches", batches)
+    run = fit(toy, quick(max_epochs=8, learning_rate=0.3, refit=True), progress=False)
+    kept, _ = split_validation(toy.train, 0.15, seed=0)
+    assert seen == [kept.files, toy.train.files]
+    assert plain.row["best_epoch"] < plain.row["epochs"]
+    assert run.row["epochs"] == run.row["best_epoch"] == plain.row["best_epoch"]
+    assert "validation_accuracy" not in run.row and set(run.predictions["split"]) == {"test"}
+    assert "val_loss" not in run.curve and len(run.curve) == run.row["epochs"]
+    with pytest.raises(ValueError, match="refit: found validation 0; expected a share"):
+        fit(toy, quick(validation=0.0, refit=True), progress=False)
+
+
 def test_the_same_seed_gives_the_same_run(toy):
     first, again, other = (fit(toy, quick(seed), progress=False) for seed in (4, 4, 5))
     pd.testing.assert_frame_equal(first.curve, again.curve)
@@ -218,7 +239,8 @@ def test_the_recorded_runs_add_up():
         recorded = runs.loc[right.index, f"{split}_accuracy"]
         assert np.allclose(right[split], recorded, atol=1e-5, equal_nan=True)
     assert right["test"].notna().all()
-    assert (right["validation"].isna() == (runs.loc[right.index, "validation"] == 0)).all()
+    unseen = (runs["validation"] > 0) & ~runs["refit"]
+    assert (right["validation"].notna() == unseen[right.index]).all()
     # All of the test split, or a fifth of the train split; folds of whole speakers differ in size.
     sizes = {"handwriting": [100], "cv_segments": [443], "by_file": [354, 355]}
     tested = tables["predictions"].query("split == 'test'").groupby("run").size()
@@ -236,19 +258,12 @@ def test_the_recorded_runs_add_up():
     assert (p.max(axis=1) - chosen < 0.0011).all() and np.allclose(p.sum(axis=1), 1, atol=0.003)
 
 
-# So many seeds of the report's protocol are in data/results by now; five are planned.
-RECORDED = {"report": 2}
-
-
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_run_of_the_grid_is_recorded_and_no_other(protocol):
     runs = load_results(RESULTS)["runs"].query("protocol == @protocol")
     found = {row.run: row for row in runs.itertuples()}
-    assert set(found) <= {c.run for c in grid([protocol])} and len(found) == len(runs)
+    assert set(found) == {c.run for c in grid([protocol])} and len(found) == len(runs)
     for settings in grid([protocol]):
-        if settings.seed >= RECORDED.get(protocol, 10):
-            continue
-        assert settings.run in found, f"make results: {settings.run} is missing"
         for key, value in dataclasses.asdict(settings).items():
             assert getattr(found[settings.run], key) == value, (settings.run, key)
 

@@ -1,7 +1,7 @@
 """What a reader takes away: notebooks that run where they land, and the recorded runs as CSV."""
 
+import bz2
 import csv
-import gzip
 import json
 import shutil
 from pathlib import Path
@@ -55,13 +55,13 @@ def write_notebooks(app):
 
 
 def results(app):
-    """Return the recorded runs: files ending in .csv or .csv.gz."""
+    """Return the recorded runs: files ending in .csv or .csv.bz2."""
     return sorted((Path(app.srcdir) / "data/results").glob("*.csv*"))
 
 
 def read(file):
     """Open a CSV, compressed or not."""
-    return gzip.open(file, "rt") if file.suffix == ".gz" else file.open()
+    return bz2.open(file, "rt") if file.suffix == ".bz2" else file.open()
 
 
 def write_results(app):
