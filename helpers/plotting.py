@@ -3,8 +3,10 @@
 Sizes and colours come from ``book.mplstyle`` (``plt.style.use("helpers.book")``).
 """
 
+import hashlib
 import html
 import json
+from numbers import Integral, Real
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,6 +15,7 @@ import seaborn as sns
 from IPython.display import HTML
 from matplotlib.colors import to_hex
 from matplotlib.ticker import MaxNLocator
+from pandas.io.formats.style import Styler
 
 from helpers.padding import scale_keep_aspect
 
@@ -66,10 +69,18 @@ def table(frame, caption=None, decimals=3):
     -------
     pandas.io.formats.style.Styler
     """
-    style = frame.style.hide(axis="index").format(precision=decimals, na_rep="–")
-    # The same id at every execution, so that a stored output changes only with its numbers.
-    style.set_uuid("table").set_table_attributes('class="dataframe"')
-    return style.set_caption(caption) if caption else style
+
+    def words(value):
+        if not isinstance(value, Real):
+            return value
+        rounded = str(value) if isinstance(value, Integral) else f"{value:.{decimals}f}"
+        return rounded.replace("-", "−")
+
+    # An id of the content: no two tables of a page share it, and it changes only with them.
+    content = hashlib.sha256(f"{caption} {frame.to_csv()}".encode()).hexdigest()[:8]
+    style = Styler(frame, caption=caption, uuid=content, cell_ids=False)
+    style.hide(axis="index").format(words, na_rep="–")
+    return style.set_table_attributes('class="dataframe"')
 
 
 # --- Strokes ----------------------------------------------------------------------------------

@@ -107,6 +107,12 @@ def test_headings_are_in_order_and_the_language_is_set(soups):
         assert all(b - a <= 1 for a, b in pairwise(levels)), page
 
 
+def test_an_id_stands_once_on_a_page(soups):
+    for page in PAGES:
+        ids = [tag["id"] for tag in soups[page].select("[id]")]
+        assert len(set(ids)) == len(ids), (page, {i for i in ids if ids.count(i) > 1})
+
+
 def test_the_number_of_a_chapter_is_the_number_of_its_file(soups):
     for page in CHAPTERS:
         title = soups[page].select_one("article h1").get_text()

@@ -222,8 +222,9 @@ def describe(app, pagename, templatename, context, doctree):
     lines.append(f'<meta name="description" content="{escape(line)}">')
     context["metatags"] = context.get("metatags", "") + "\n".join(lines)
     # Entries of a list are items of it; the theme says otherwise, and screen readers stumble.
-    body = context.get("body", "")
-    context["body"] = body.replace('role="doc-biblioentry"', 'role="listitem"')
+    body = context.get("body", "").replace('role="doc-biblioentry"', 'role="listitem"')
+    # All exercises of a page come with the same id, and all solutions.
+    context["body"] = re.sub(' id="(exercise|solution)-content"', "", body)
 
 
 def setup(app):
