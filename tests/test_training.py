@@ -262,8 +262,9 @@ def test_the_recorded_runs_add_up():
 def test_every_run_of_the_grid_is_recorded_and_no_other(protocol):
     runs = load_results(RESULTS)["runs"].query("protocol == @protocol")
     found = {row.run: row for row in runs.itertuples()}
-    assert set(found) == {c.run for c in grid([protocol])} and len(found) == len(runs)
-    for settings in grid([protocol]):
+    expected = grid([protocol])
+    assert set(found) == {settings.run for settings in expected} and len(runs) == len(expected)
+    for settings in expected:
         for key, value in dataclasses.asdict(settings).items():
             assert getattr(found[settings.run], key) == value, (settings.run, key)
 
