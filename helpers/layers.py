@@ -2,25 +2,27 @@
 
 What stands in the padding reaches no output and no gradient.
 
-The recurrent layers are those of :mod:`keras.layers`: same weights, same outputs. A batch arrives
-padded at the end, with its mask, as after :class:`keras.layers.Masking`. Its sequences are sorted
-by length and their real steps stand one below the other, step 1 of all sequences first: the
-*packed* batch. Step ``t`` then works on the first rows of the state, those of the sequences that
-are still going on, and time is spent on real steps only.
+The recurrent layers are those of :mod:`keras.layers`: same weights, same outputs, same gradients.
+A batch arrives padded at the end, with its mask, as after :class:`keras.layers.Masking`. Its
+sequences are sorted by length and their real steps stand one below the other, step 1 of all
+sequences first: the *packed* batch. Step ``t`` then works on the first rows of the state, those of
+the sequences that are still going on, and time is spent on real steps only.
 
-What does not wait for the state before is taken out of the loop and done for all steps at once:
-the product with the inputs on the way forward; on the way back, what the gates contribute to the
-derivatives, and the gradients of the weights, each one product of two long matrices. The
-derivations are those of :mod:`helpers.cells`, against which, and against Keras, the tests hold
-these layers.
+The recurrences are compiled by numba. Each way has one product with the recurrent weights a step,
+left to BLAS, and one loop over the units that reads like the equations of the cell; the product
+with the inputs and the gradients of the weights are one product of long matrices for all steps. The
+tests hold the compiled recurrences against :mod:`helpers.cells`, and the layers against Keras.
 """
 
+import math
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
+from numba import njit, types
+from numba.extending import overload
 
 # --- Packing ----------------------------------------------------------------------------------
 
@@ -33,20 +35,14 @@ class Packing:
     ----------
     rows : array of int, shape (steps,)
         For each packed step, its row in ``x.reshape(batch * time, features)``.
-    active : list of int
+    active : array of int, shape (longest,)
         How many sequences have a step 1, a step 2, …
-    before : array of int, shape (steps - batch,)
-        For each packed step but the first steps, the packed row of the step before it.
-    order : array of int, shape (batch,)
-        The sequences by decreasing length.
     last : array of int, shape (batch,)
         The packed row of each sequence's last step, in the batch's own order.
     """
 
     rows: np.ndarray
-    active: list
-    before: np.ndarray
-    order: np.ndarray
+    active: np.ndarray
     last: np.ndarray
 
     @classmethod
@@ -68,10 +64,9 @@ class Packing:
         ValueError
             If a sequence has no real step, or one after a masked step.
         """
-        batch, time = mask.shape
         lengths = mask.sum(axis=1)
-        steps = np.arange(time)
-        wrong = np.flatnonzero((mask != (steps < lengths[:, None])).any(axis=1) | (lengths == 0))
+        wrong = (mask != (np.arange(mask.shape[1]) < lengths[:, None])).any(axis=1)
+        wrong = np.flatnonzero(wrong | (lengths == 0))
         if len(wrong):
             row = mask[wrong[0]].astype(int)
             raise ValueError(
@@ -79,169 +74,233 @@ class Packing:
                 f"least one real step, and none after a masked one (padding at the end)"
             )
         order = np.argsort(-lengths, kind="stable")
-        longest = lengths[order[0]]
-        here = steps[:longest, None] < lengths[order]  # (longest, batch): who has a step t
-        t, rank = np.nonzero(here)
-        sequence = order[rank]
-        active = here.sum(axis=1)
-        starts = np.cumsum(active) - active
-        position = lengths[sequence] - 1 - t if backwards else t
-        last = np.empty(batch, int)
-        last[order] = starts[lengths[order] - 1] + np.arange(batch)
-        before = (starts[t - 1] + rank)[batch:]
-        return cls(sequence * time + position, active.tolist(), before, order, last)
+        return cls(*_pack(lengths, order, mask.shape[1], backwards))
 
-    def steps(self):
-        """Pairs of the first and the last packed row of each step, in order."""
-        end = 0
-        for rows in self.active:
-            start, end = end, end + rows
-            yield start, end
+
+@njit(cache=True)
+def _pack(lengths, order, time, backwards):
+    rows, last = np.empty(lengths.sum(), np.int64), np.empty_like(lengths)
+    active = np.empty(lengths.max(), np.int64)
+    packed, going_on = 0, len(order)
+    for t in range(len(active)):
+        while lengths[order[going_on - 1]] <= t:
+            going_on -= 1
+        active[t] = going_on
+        for sequence in order[:going_on]:
+            rows[packed] = sequence * time + (lengths[sequence] - 1 - t if backwards else t)
+            last[sequence] = packed
+            packed += 1
+    return rows, active, last
+
+
+# --- Activations ------------------------------------------------------------------------------
+
+# Without numpy's error model, a check for division by zero keeps loops from being vectorised.
+_FAST = {"fastmath": True, "error_model": "numpy"}
+
+
+def _tanh(a):
+    """Stand for the compiled tanh below."""
+
+
+@overload(_tanh, jit_options=_FAST)
+def _compiled_tanh(a):
+    if a != types.float32:
+        return lambda a: math.tanh(a)
+    # A ratio of polynomials, within 3e-7 of tanh: minimax coefficients as in Eigen's ptanh_float.
+    p1, p3, p5, p7, p9, p11, p13 = np.float32(
+        [4.89352455891786e-03, 6.37261928875436e-04, 1.48572235717979e-05, 5.12229709037114e-08,
+         -8.60467152213735e-11, 2.00018790482477e-13, -2.76076847742355e-16]
+    )  # fmt: skip
+    q0, q2, q4, q6 = np.float32(
+        [4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04, 1.19825839466702e-06]
+    )
+    largest = np.float32(9)
+
+    def ratio(a):
+        a = min(max(a, -largest), largest)
+        s = a * a
+        p = (((((p13 * s + p11) * s + p9) * s + p7) * s + p5) * s + p3) * s + p1
+        return a * p / (((q6 * s + q4) * s + q2) * s + q0)
+
+    return ratio
+
+
+def _sigmoid(a):
+    """Stand for the compiled sigmoid below."""
+
+
+@overload(_sigmoid, jit_options=_FAST)
+def _compiled_sigmoid(a):
+    half = np.float32(0.5) if a == types.float32 else 0.5
+    return lambda a: half + half * _tanh(half * a)
 
 
 # --- The recurrences, on packed steps ---------------------------------------------------------
 #
-# Forward: x (steps, features) -> h (steps, n) and what the way back needs.
+# Forward: a (steps, blocks * n), what the inputs and the bias contribute -> h (steps, n), and what
+# the way back needs. Sequence k of step t stands at row start + k, its step before at before + k.
 # Backward: d_h (steps, n), the gradients that reach each state from outside the recurrence, not
 # through later states -> delta (steps, blocks * n) at the inputs' side, and at the states' side.
 
 
-def _rnn_forward(a, W_h, b_h, packing):
+@njit(cache=True, **_FAST)
+def _rnn_forward(a, W_h, b_h, active):
     n = W_h.shape[0]
     h = np.empty((len(a), n), a.dtype)
-    product = np.empty((packing.active[0], n), a.dtype)
-    previous = np.zeros((packing.active[0], n), a.dtype)
-    for start, end in packing.steps():
-        now, out = a[start:end], h[start:end]
-        now += np.matmul(previous[: end - start], W_h, out=product[: end - start])
-        np.tanh(now, out=out)
-        previous = out
+    product = np.zeros((active[0], n), a.dtype)
+    before = start = 0
+    for t, rows in enumerate(active):
+        if t:
+            np.dot(h[before : before + rows], W_h, product[:rows])
+        for k in range(rows):
+            a_now, a_h, h_now = a[start + k], product[k], h[start + k]
+            for j in range(n):
+                h_now[j] = _tanh(a_now[j] + a_h[j])
+        before, start = start, start + rows
     return h, ()
 
 
-def _rnn_backward(d_h, W_h, packing, h):
-    slope = 1 - h * h
-    delta = np.empty_like(h)
-    carry = np.zeros((packing.active[0], h.shape[1]), h.dtype)
-    W = np.ascontiguousarray(W_h.T)
-    for start, end in reversed(list(packing.steps())):
-        back = carry[: end - start]
-        back += d_h[start:end]
-        np.multiply(back, slope[start:end], out=delta[start:end])
-        np.matmul(delta[start:end], W, out=back)
+@njit(cache=True, **_FAST)
+def _rnn_backward(d_h, W_h, active, h, h_before, saved):
+    n, one = W_h.shape[0], d_h.dtype.type(1)
+    W_h_T = np.ascontiguousarray(W_h.T)
+    delta = np.empty_like(d_h)
+    back = np.zeros((active[0], n), d_h.dtype)
+    start = len(d_h)
+    for rows in active[::-1]:
+        start -= rows
+        for k in range(rows):
+            d_now, h_now, delta_now, back_k = (
+                d_h[start + k],
+                h[start + k],
+                delta[start + k],
+                back[k],
+            )
+            for j in range(n):
+                delta_now[j] = (d_now[j] + back_k[j]) * (one - h_now[j] * h_now[j])
+        np.dot(delta[start : start + rows], W_h_T, back[:rows])
     return delta, delta
 
 
-def _lstm_forward(a, W_h, b_h, packing):
-    n, batch = W_h.shape[0], packing.active[0]
-    # sigmoid(a) = 0.5 + 0.5 tanh(a / 2): halve three blocks once, and one tanh serves all four.
-    scale = np.repeat(np.array([0.5, 0.5, 1, 0.5], a.dtype), n)
-    shift = np.repeat(np.array([0.5, 0.5, 0, 0.5], a.dtype), n)
-    a *= scale
-    W = W_h * scale
-    h, c, tanh_c = (np.empty((len(a), n), a.dtype) for _ in range(3))
-    product = np.empty((batch, 4 * n), a.dtype)
-    write = np.empty((batch, n), a.dtype)
-    h_before, c_before = np.zeros((batch, n), a.dtype), np.zeros((batch, n), a.dtype)
-    for start, end in packing.steps():
-        rows = end - start
-        gates = a[start:end]
-        gates += np.matmul(h_before[:rows], W, out=product[:rows])
-        np.tanh(gates, out=gates)
-        gates *= scale
-        gates += shift
-        c_now, h_now, tanh_now = c[start:end], h[start:end], tanh_c[start:end]
-        np.multiply(gates[:, n : 2 * n], c_before[:rows], out=c_now)
-        c_now += np.multiply(gates[:, :n], gates[:, 2 * n : 3 * n], out=write[:rows])
-        np.tanh(c_now, out=tanh_now)
-        np.multiply(gates[:, 3 * n :], tanh_now, out=h_now)
-        h_before, c_before = h_now, c_now
-    return h, (a, c, tanh_c)
+@njit(cache=True, **_FAST)
+def _lstm_forward(a, W_h, b_h, active):
+    n = W_h.shape[0]
+    h, c = np.empty((len(a), n), a.dtype), np.empty((len(a), n), a.dtype)
+    product = np.zeros((active[0], 4 * n), a.dtype)
+    start_c = np.zeros(n, a.dtype)
+    before = start = 0
+    for t, rows in enumerate(active):
+        if t:
+            np.dot(h[before : before + rows], W_h, product[:rows])
+        for k in range(rows):
+            gates, a_h, h_now, c_now = a[start + k], product[k], h[start + k], c[start + k]
+            c_before = c[before + k] if t else start_c
+            for j in range(n):
+                i = _sigmoid(gates[j] + a_h[j])
+                f = _sigmoid(gates[n + j] + a_h[n + j])
+                c_tilde = _tanh(gates[2 * n + j] + a_h[2 * n + j])
+                o = _sigmoid(gates[3 * n + j] + a_h[3 * n + j])
+                c_j = f * c_before[j] + i * c_tilde
+                c_now[j] = c_j
+                h_now[j] = o * _tanh(c_j)
+                gates[j], gates[n + j], gates[2 * n + j], gates[3 * n + j] = i, f, c_tilde, o
+        before, start = start, start + rows
+    return h, (a, c)
 
 
-def _lstm_backward(d_h, W_h, packing, h, gates, c, tanh_c):
-    n, batch = W_h.shape[0], packing.active[0]
-    i, f, c_tilde, o = (gates[:, k * n : (k + 1) * n] for k in range(4))
-    # What one unit of gradient by c (first three blocks) or by h (last) adds to each delta.
-    factor = np.empty((len(h), 4, n), h.dtype)
-    factor[:, 0] = c_tilde * i * (1 - i)
-    factor[:batch, 1] = 0  # c is zero before the first step
-    factor[batch:, 1] = c[packing.before]
-    factor[:, 1] *= f * (1 - f)
-    factor[:, 2] = i * (1 - c_tilde * c_tilde)
-    factor[:, 3] = tanh_c * o * (1 - o)
-    through = o * (1 - tanh_c * tanh_c)  # from h to c
-    delta = np.empty_like(factor)
-    carry_h, carry_c, part = (np.zeros((batch, n), h.dtype) for _ in range(3))
-    W = np.ascontiguousarray(W_h.T)
-    for start, end in reversed(list(packing.steps())):
-        rows = end - start
-        back_h, back_c = carry_h[:rows], carry_c[:rows]
-        back_h += d_h[start:end]
-        back_c += np.multiply(back_h, through[start:end], out=part[:rows])
-        now = delta[start:end]
-        np.multiply(factor[start:end, :3], back_c[:, None], out=now[:, :3])
-        np.multiply(factor[start:end, 3], back_h, out=now[:, 3])
-        np.matmul(now.reshape(rows, 4 * n), W, out=back_h)
-        back_c *= f[start:end]
-    delta = delta.reshape(len(h), 4 * n)
+@njit(cache=True, **_FAST)
+def _lstm_backward(d_h, W_h, active, h, h_before, saved):
+    a, c = saved
+    n, one = W_h.shape[0], d_h.dtype.type(1)
+    W_h_T = np.ascontiguousarray(W_h.T)
+    delta = np.empty_like(a)
+    back_h, back_c = np.zeros((active[0], n), d_h.dtype), np.zeros((active[0], n), d_h.dtype)
+    start_c = np.zeros(n, d_h.dtype)
+    start = len(d_h)
+    for t in range(len(active) - 1, -1, -1):
+        rows = active[t]
+        start -= rows
+        before = start - active[t - 1] if t else 0
+        for k in range(rows):
+            gates, c_now, delta_now = a[start + k], c[start + k], delta[start + k]
+            d_now, back_h_k, back_c_k = d_h[start + k], back_h[k], back_c[k]
+            c_before = c[before + k] if t else start_c
+            for j in range(n):
+                i, f, c_tilde, o = gates[j], gates[n + j], gates[2 * n + j], gates[3 * n + j]
+                tanh_c = _tanh(c_now[j])
+                d_h_j = d_now[j] + back_h_k[j]
+                d_c_j = back_c_k[j] + d_h_j * o * (one - tanh_c * tanh_c)
+                delta_now[j] = d_c_j * c_tilde * i * (one - i)
+                delta_now[n + j] = d_c_j * c_before[j] * f * (one - f)
+                delta_now[2 * n + j] = d_c_j * i * (one - c_tilde * c_tilde)
+                delta_now[3 * n + j] = d_h_j * tanh_c * o * (one - o)
+                back_c_k[j] = d_c_j * f
+        np.dot(delta[start : start + rows], W_h_T, back_h[:rows])
     return delta, delta
 
 
-def _gru_forward(a, W_h, b_h, packing):
-    n, batch = W_h.shape[0], packing.active[0]
-    half = a.dtype.type(0.5)
-    W = W_h.copy()
-    W[:, : 2 * n] *= half
-    a[:, : 2 * n] += b_h[: 2 * n]
-    a[:, : 2 * n] *= half
-    h, inner = (np.empty((len(a), n), a.dtype) for _ in range(2))
-    product = np.empty((batch, 3 * n), a.dtype)
-    h_before = np.zeros((batch, n), a.dtype)
-    for start, end in packing.steps():
-        rows = end - start
-        now, through = a[start:end], inner[start:end]
-        from_h = np.matmul(h_before[:rows], W, out=product[:rows])
-        gates, candidate = now[:, : 2 * n], now[:, 2 * n :]
-        gates += from_h[:, : 2 * n]
-        np.tanh(gates, out=gates)
-        gates *= half
-        gates += half
-        np.add(from_h[:, 2 * n :], b_h[2 * n :], out=through)
-        candidate += np.multiply(gates[:, n:], through, out=product[:rows, :n])
-        np.tanh(candidate, out=candidate)
-        h_now = np.subtract(h_before[:rows], candidate, out=h[start:end])
-        h_now *= gates[:, :n]
-        h_now += candidate
-        h_before = h_now
+@njit(cache=True, **_FAST)
+def _gru_forward(a, W_h, b_h, active):
+    n, one = W_h.shape[0], a.dtype.type(1)
+    h, inner = np.empty((len(a), n), a.dtype), np.empty((len(a), n), a.dtype)
+    product = np.zeros((active[0], 3 * n), a.dtype)
+    start_h = np.zeros(n, a.dtype)
+    before = start = 0
+    for t, rows in enumerate(active):
+        if t:
+            np.dot(h[before : before + rows], W_h, product[:rows])
+        for k in range(rows):
+            gates, a_h, h_now, inner_now = a[start + k], product[k], h[start + k], inner[start + k]
+            h_k = h[before + k] if t else start_h
+            for j in range(n):
+                z = _sigmoid(gates[j] + a_h[j] + b_h[j])
+                r = _sigmoid(gates[n + j] + a_h[n + j] + b_h[n + j])
+                inner_j = a_h[2 * n + j] + b_h[2 * n + j]
+                h_tilde = _tanh(gates[2 * n + j] + r * inner_j)
+                h_now[j] = z * h_k[j] + (one - z) * h_tilde
+                gates[j], gates[n + j], gates[2 * n + j], inner_now[j] = z, r, h_tilde, inner_j
+        before, start = start, start + rows
     return h, (a, inner)
 
 
-def _gru_backward(d_h, W_h, packing, h, gates, inner):
-    n, batch = W_h.shape[0], packing.active[0]
-    z, r, h_tilde = (gates[:, k * n : (k + 1) * n] for k in range(3))
+@njit(cache=True, **_FAST)
+def _gru_backward(d_h, W_h, active, h, h_before, saved):
+    a, inner = saved
+    n, one = W_h.shape[0], d_h.dtype.type(1)
+    W_h_T = np.ascontiguousarray(W_h.T)
+    at_x, at_h = np.empty_like(a), np.empty_like(a)
+    back = np.zeros((active[0], n), d_h.dtype)
+    keep = np.zeros((active[0], n), d_h.dtype)
+    start = len(d_h)
+    for rows in active[::-1]:
+        start -= rows
+        for k in range(rows):
+            gates, inner_now, h_k = a[start + k], inner[start + k], h_before[start + k]
+            d_now, back_k, keep_k = d_h[start + k], back[k], keep[k]
+            at_x_now, at_h_now = at_x[start + k], at_h[start + k]
+            for j in range(n):
+                z, r, h_tilde = gates[j], gates[n + j], gates[2 * n + j]
+                d_h_j = d_now[j] + back_k[j] + keep_k[j]
+                delta_z = d_h_j * (h_k[j] - h_tilde) * z * (one - z)
+                delta_h = d_h_j * (one - z) * (one - h_tilde * h_tilde)
+                delta_r = delta_h * inner_now[j] * r * (one - r)
+                at_x_now[j], at_x_now[n + j], at_x_now[2 * n + j] = delta_z, delta_r, delta_h
+                at_h_now[j], at_h_now[n + j], at_h_now[2 * n + j] = delta_z, delta_r, delta_h * r
+                keep_k[j] = d_h_j * z
+        np.dot(at_h[start : start + rows], W_h_T, back[:rows])
+    return at_x, at_h
+
+
+@njit(cache=True)
+def _step_before(h, active):
+    """Put beside each packed step the state before it: (steps, n), zero at first steps."""
     h_before = np.zeros_like(h)
-    h_before[batch:] = h[packing.before]
-    # What one unit of gradient by h adds: to z, to r, to the product h W_h + b, to the candidate.
-    factor = np.empty((len(h), 4, n), h.dtype)
-    factor[:, 0] = (h_before - h_tilde) * z * (1 - z)
-    factor[:, 3] = (1 - z) * (1 - h_tilde * h_tilde)
-    factor[:, 2] = factor[:, 3] * r
-    factor[:, 1] = factor[:, 2] * (1 - r) * inner
-    delta = np.empty_like(factor)
-    carry, product = (np.zeros((batch, n), h.dtype) for _ in range(2))
-    W = np.ascontiguousarray(W_h.T)
-    for start, end in reversed(list(packing.steps())):
-        rows = end - start
-        back, now = carry[:rows], delta[start:end]
-        back += d_h[start:end]
-        np.multiply(factor[start:end], back[:, None], out=now)
-        np.matmul(now.reshape(rows, 4 * n)[:, : 3 * n], W, out=product[:rows])
-        back *= z[start:end]
-        back += product[:rows]
-    delta = delta.reshape(len(h), 4 * n)
-    at_x = np.concatenate([delta[:, : 2 * n], delta[:, 3 * n :]], axis=1)
-    return at_x, delta[:, : 3 * n]
+    before, start = 0, active[0]
+    for rows in active[1:]:
+        h_before[start : start + rows] = h[before : before + rows]
+        before, start = start, start + rows
+    return h_before
 
 
 _KERNELS = {
@@ -251,7 +310,7 @@ _KERNELS = {
 }
 
 
-def forward(cell, x, mask, W_x, W_h, b, backwards=False):
+def forward(cell, x, packing, W_x, W_h, b):
     """Run a recurrence over the real steps of a padded batch.
 
     Parameters
@@ -259,38 +318,34 @@ def forward(cell, x, mask, W_x, W_h, b, backwards=False):
     cell : str
         ``SimpleRNN``, ``LSTM`` or ``GRU``.
     x : array, shape (batch, time, m)
-    mask : array, shape (batch, time), bool
+    packing : Packing
+        Of the batch's mask.
     W_x, W_h, b : array
         As Keras keeps them; of a GRU, ``b`` has two rows (``reset_after=True``).
-    backwards : bool
 
     Returns
     -------
-    packing : Packing
     h : array, shape (steps, n)
         The hidden state after each packed step.
     saved : tuple of arrays
         What :func:`backward` needs.
     """
-    packing = Packing.of(mask, backwards)
-    packed = x.reshape(-1, x.shape[-1])[packing.rows]
-    b_x, b_h = b if b.ndim == 2 else (b, None)
-    a = packed @ W_x
+    b_x, b_h = b if b.ndim == 2 else (b, b)
+    a = x.reshape(-1, x.shape[-1])[packing.rows] @ W_x
     a += b_x
-    h, saved = _KERNELS[cell][0](a, W_h, b_h, packing)
-    return packing, h, saved
+    return _KERNELS[cell][0](a, W_h, b_h, packing.active)
 
 
-def backward(cell, d_h, x, W_x, W_h, b, packing, h, saved):
+def backward(cell, d_h, x, packing, W_x, W_h, b, h, saved):
     """Send gradients back through :func:`forward`.
 
     Parameters
     ----------
     d_h : array, shape (steps, n)
         Gradient of the loss by each packed state, paths through later states left out.
-    cell, x, W_x, W_h, b
+    cell, x, packing, W_x, W_h, b
         As in :func:`forward`.
-    packing, h, saved
+    h, saved
         As it returned them.
 
     Returns
@@ -298,16 +353,15 @@ def backward(cell, d_h, x, W_x, W_h, b, packing, h, saved):
     tuple of arrays
         The gradients by ``x``, ``W_x``, ``W_h`` and ``b``; zero where ``x`` is padding.
     """
-    at_x, at_h = _KERNELS[cell][1](d_h, W_h, packing, h, *saved)
+    h_before = _step_before(h, packing.active)
+    at_x, at_h = _KERNELS[cell][1](d_h, W_h, packing.active, h, h_before, saved)
     flat = x.reshape(-1, x.shape[-1])
     d_x = np.zeros_like(flat)
     d_x[packing.rows] = at_x @ W_x.T
-    d_W_x = flat[packing.rows].T @ at_x
-    d_W_h = h[packing.before].T @ at_h[packing.active[0] :]
     d_b = at_x.sum(axis=0)
     if b.ndim == 2:
         d_b = np.stack([d_b, at_h.sum(axis=0)])
-    return d_x.reshape(x.shape), d_W_x, d_W_h, d_b
+    return d_x.reshape(x.shape), flat[packing.rows].T @ at_x, h_before.T @ at_h, d_b
 
 
 # --- As Keras layers --------------------------------------------------------------------------
@@ -357,10 +411,11 @@ class _Packed:
     def _recurrence(self, x, mask, W_x, W_h, b):
         cell, backwards = type(self).__name__, self.go_backwards
         every = self.return_sequences
-        floats = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3}[cell]
+        floats = {"SimpleRNN": 2, "LSTM": 4, "GRU": 4}[cell]  # the output, h, and what is saved
 
         def run(x, mask, W_x, W_h, b):
-            packing, h, saved = forward(cell, x, mask, W_x, W_h, b, backwards)
+            packing = Packing.of(mask, backwards)
+            h, saved = forward(cell, x, packing, W_x, W_h, b)
             if not every:
                 return h[packing.last], h, *saved
             states = np.zeros((mask.size, h.shape[1]), h.dtype)
@@ -374,12 +429,12 @@ class _Packed:
             else:
                 d_h = np.zeros_like(h)
                 d_h[packing.last] = d_output
-            return backward(cell, d_h, x, W_x, W_h, b, packing, h, saved)
+            return backward(cell, d_h, x, packing, W_x, W_h, b, h, saved)
 
         @tf.custom_gradient
         def recurrence(x, W_x, W_h, b):
             output, *saved = tf.numpy_function(
-                run, [x, mask, W_x, W_h, b], [x.dtype] * (1 + floats), stateful=False
+                run, [x, mask, W_x, W_h, b], [x.dtype] * floats, stateful=False
             )
 
             def gradient(d_output):
