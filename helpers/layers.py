@@ -15,13 +15,15 @@ tests hold the compiled recurrences against :mod:`helpers.cells`, and the layers
 """
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
-from numba import njit, types
+from numba import get_num_threads, njit, types
 from numba.extending import overload
 
 # --- Packing ----------------------------------------------------------------------------------
@@ -31,22 +33,25 @@ from numba.extending import overload
 class Packing:
     """Where the real steps of a padded batch stand.
 
+    The sequences are dealt among parts, long and short alike; each part is packed by itself, and
+    the parts stand one below the other.
+
     Attributes
     ----------
     rows : array of int, shape (steps,)
         For each packed step, its row in ``x.reshape(batch * time, features)``.
-    active : array of int, shape (longest,)
-        How many sequences have a step 1, a step 2, …
     last : array of int, shape (batch,)
-        The packed row of each sequence's last step, in the batch's own order.
+        The packed row of each sequence's last step.
+    parts : list of (slice, array of int)
+        Of each part the packed rows, and how many sequences have a step 1, a step 2, …
     """
 
     rows: np.ndarray
-    active: np.ndarray
     last: np.ndarray
+    parts: list
 
     @classmethod
-    def of(cls, mask, backwards=False):
+    def of(cls, mask, backwards=False, parts=1):
         """Find the real steps of a batch.
 
         Parameters
@@ -54,6 +59,7 @@ class Packing:
         mask : array, shape (batch, time), bool
         backwards : bool
             Whether step 1 is each sequence's last.
+        parts : int
 
         Returns
         -------
@@ -74,29 +80,38 @@ class Packing:
                 f"least one real step, and none after a masked one (padding at the end)"
             )
         order = np.argsort(-lengths, kind="stable")
-        return cls(*_pack(lengths, order, mask.shape[1], backwards))
+        rows, last, found = np.empty(lengths.sum(), np.int64), np.empty_like(lengths), []
+        start = 0
+        for k in range(min(parts, len(order))):
+            active = _pack(lengths, order[k::parts], mask.shape[1], backwards, start, rows, last)
+            found.append((slice(start, start + active.sum()), active))
+            start += active.sum()
+        return cls(rows, last, found)
 
 
 @njit(cache=True)
-def _pack(lengths, order, time, backwards):
-    rows, last = np.empty(lengths.sum(), np.int64), np.empty_like(lengths)
-    active = np.empty(lengths.max(), np.int64)
-    packed, going_on = 0, len(order)
+def _pack(lengths, sequences, time, backwards, start, rows, last):
+    """Fill in ``rows`` and ``last`` for one part; return how many sequences have each step."""
+    active = np.empty(lengths[sequences[0]], np.int64)
+    going_on = len(sequences)
     for t in range(len(active)):
-        while lengths[order[going_on - 1]] <= t:
+        while lengths[sequences[going_on - 1]] <= t:
             going_on -= 1
         active[t] = going_on
-        for sequence in order[:going_on]:
-            rows[packed] = sequence * time + (lengths[sequence] - 1 - t if backwards else t)
-            last[sequence] = packed
-            packed += 1
-    return rows, active, last
+        for sequence in sequences[:going_on]:
+            position = lengths[sequence] - 1 - t if backwards else t
+            rows[start] = sequence * time + position
+            last[sequence] = start
+            start += 1
+    return active
 
 
 # --- Activations ------------------------------------------------------------------------------
 
 # Without numpy's error model, a check for division by zero keeps loops from being vectorised.
 _FAST = {"fastmath": True, "error_model": "numpy"}
+# Without the interpreter's lock, so that parts of a batch run on several cores.
+_KERNEL = {**_FAST, "cache": True, "nogil": True}
 
 
 def _tanh(a):
@@ -138,96 +153,90 @@ def _compiled_sigmoid(a):
 
 # --- The recurrences, on packed steps ---------------------------------------------------------
 #
-# Forward: a (steps, blocks * n), what the inputs and the bias contribute -> h (steps, n), and what
-# the way back needs. Sequence k of step t stands at row start + k, its step before at before + k.
+# Each works on one part of a batch. Forward: x (batch * time, m) -> h (steps, n), filled in, and
+# what the way back needs beside it. At step t sequence k of the part stands at row start + k; its
+# step before at before + k.
 # Backward: d_h (steps, n), the gradients that reach each state from outside the recurrence, not
-# through later states -> delta (steps, blocks * n) at the inputs' side, and at the states' side.
+# through later states -> delta (steps, blocks * n), at the inputs' side and at the states' side.
 
 
-@njit(cache=True, **_FAST)
-def _rnn_forward(a, W_h, b_h, active):
+@njit(**_KERNEL)
+def _rnn_forward(x, rows, active, W_x, W_h, b, h):
     n = W_h.shape[0]
-    h = np.empty((len(a), n), a.dtype)
-    product = np.zeros((active[0], n), a.dtype)
+    np.dot(x[rows], W_x, h)
+    product = np.zeros((active[0], n), h.dtype)
     before = start = 0
-    for t, rows in enumerate(active):
+    for t, going_on in enumerate(active):
         if t:
-            np.dot(h[before : before + rows], W_h, product[:rows])
-        for k in range(rows):
-            a_now, a_h, h_now = a[start + k], product[k], h[start + k]
+            np.dot(h[before : before + going_on], W_h, product[:going_on])
+        for k in range(going_on):
+            h_now, a_h = h[start + k], product[k]
             for j in range(n):
-                h_now[j] = _tanh(a_now[j] + a_h[j])
-        before, start = start, start + rows
-    return h, ()
+                h_now[j] = _tanh(h_now[j] + a_h[j] + b[j])
+        before, start = start, start + going_on
 
 
-@njit(cache=True, **_FAST)
-def _rnn_backward(d_h, W_h, active, h, h_before, saved):
-    n, one = W_h.shape[0], d_h.dtype.type(1)
+@njit(**_KERNEL)
+def _rnn_backward(d_h, active, W_h, h_before, h):
+    n, one = W_h.shape[0], h.dtype.type(1)
     W_h_T = np.ascontiguousarray(W_h.T)
-    delta = np.empty_like(d_h)
-    back = np.zeros((active[0], n), d_h.dtype)
-    start = len(d_h)
-    for rows in active[::-1]:
-        start -= rows
-        for k in range(rows):
-            d_now, h_now, delta_now, back_k = (
-                d_h[start + k],
-                h[start + k],
-                delta[start + k],
-                back[k],
-            )
+    delta = np.empty_like(h)
+    back = np.zeros((active[0], n), h.dtype)
+    start = len(h)
+    for going_on in active[::-1]:
+        start -= going_on
+        for k in range(going_on):
+            h_now, d_now = h[start + k], d_h[start + k]
+            delta_now, back_k = delta[start + k], back[k]
             for j in range(n):
                 delta_now[j] = (d_now[j] + back_k[j]) * (one - h_now[j] * h_now[j])
-        np.dot(delta[start : start + rows], W_h_T, back[:rows])
+        np.dot(delta[start : start + going_on], W_h_T, back[:going_on])
     return delta, delta
 
 
-@njit(cache=True, **_FAST)
-def _lstm_forward(a, W_h, b_h, active):
+@njit(**_KERNEL)
+def _lstm_forward(x, rows, active, W_x, W_h, b, h, gates, c):
     n = W_h.shape[0]
-    h, c = np.empty((len(a), n), a.dtype), np.empty((len(a), n), a.dtype)
-    product = np.zeros((active[0], 4 * n), a.dtype)
-    start_c = np.zeros(n, a.dtype)
+    np.dot(x[rows], W_x, gates)
+    product = np.zeros((active[0], 4 * n), h.dtype)
+    zero = np.zeros(n, h.dtype)
     before = start = 0
-    for t, rows in enumerate(active):
+    for t, going_on in enumerate(active):
         if t:
-            np.dot(h[before : before + rows], W_h, product[:rows])
-        for k in range(rows):
-            gates, a_h, h_now, c_now = a[start + k], product[k], h[start + k], c[start + k]
-            c_before = c[before + k] if t else start_c
+            np.dot(h[before : before + going_on], W_h, product[:going_on])
+        for k in range(going_on):
+            a, a_h, h_now, c_now = gates[start + k], product[k], h[start + k], c[start + k]
+            c_before = c[before + k] if t else zero
             for j in range(n):
-                i = _sigmoid(gates[j] + a_h[j])
-                f = _sigmoid(gates[n + j] + a_h[n + j])
-                c_tilde = _tanh(gates[2 * n + j] + a_h[2 * n + j])
-                o = _sigmoid(gates[3 * n + j] + a_h[3 * n + j])
+                i = _sigmoid(a[j] + a_h[j] + b[j])
+                f = _sigmoid(a[n + j] + a_h[n + j] + b[n + j])
+                c_tilde = _tanh(a[2 * n + j] + a_h[2 * n + j] + b[2 * n + j])
+                o = _sigmoid(a[3 * n + j] + a_h[3 * n + j] + b[3 * n + j])
                 c_j = f * c_before[j] + i * c_tilde
                 c_now[j] = c_j
                 h_now[j] = o * _tanh(c_j)
-                gates[j], gates[n + j], gates[2 * n + j], gates[3 * n + j] = i, f, c_tilde, o
-        before, start = start, start + rows
-    return h, (a, c)
+                a[j], a[n + j], a[2 * n + j], a[3 * n + j] = i, f, c_tilde, o
+        before, start = start, start + going_on
 
 
-@njit(cache=True, **_FAST)
-def _lstm_backward(d_h, W_h, active, h, h_before, saved):
-    a, c = saved
-    n, one = W_h.shape[0], d_h.dtype.type(1)
+@njit(**_KERNEL)
+def _lstm_backward(d_h, active, W_h, h_before, h, gates, c):
+    n, one = W_h.shape[0], h.dtype.type(1)
     W_h_T = np.ascontiguousarray(W_h.T)
-    delta = np.empty_like(a)
-    back_h, back_c = np.zeros((active[0], n), d_h.dtype), np.zeros((active[0], n), d_h.dtype)
-    start_c = np.zeros(n, d_h.dtype)
-    start = len(d_h)
+    delta = np.empty_like(gates)
+    back_h, back_c = np.zeros((active[0], n), h.dtype), np.zeros((active[0], n), h.dtype)
+    zero = np.zeros(n, h.dtype)
+    start = len(h)
     for t in range(len(active) - 1, -1, -1):
-        rows = active[t]
-        start -= rows
+        going_on = active[t]
+        start -= going_on
         before = start - active[t - 1] if t else 0
-        for k in range(rows):
-            gates, c_now, delta_now = a[start + k], c[start + k], delta[start + k]
+        for k in range(going_on):
+            a, c_now, delta_now = gates[start + k], c[start + k], delta[start + k]
             d_now, back_h_k, back_c_k = d_h[start + k], back_h[k], back_c[k]
-            c_before = c[before + k] if t else start_c
+            c_before = c[before + k] if t else zero
             for j in range(n):
-                i, f, c_tilde, o = gates[j], gates[n + j], gates[2 * n + j], gates[3 * n + j]
+                i, f, c_tilde, o = a[j], a[n + j], a[2 * n + j], a[3 * n + j]
                 tanh_c = _tanh(c_now[j])
                 d_h_j = d_now[j] + back_h_k[j]
                 d_c_j = back_c_k[j] + d_h_j * o * (one - tanh_c * tanh_c)
@@ -236,78 +245,94 @@ def _lstm_backward(d_h, W_h, active, h, h_before, saved):
                 delta_now[2 * n + j] = d_c_j * i * (one - c_tilde * c_tilde)
                 delta_now[3 * n + j] = d_h_j * tanh_c * o * (one - o)
                 back_c_k[j] = d_c_j * f
-        np.dot(delta[start : start + rows], W_h_T, back_h[:rows])
+        np.dot(delta[start : start + going_on], W_h_T, back_h[:going_on])
     return delta, delta
 
 
-@njit(cache=True, **_FAST)
-def _gru_forward(a, W_h, b_h, active):
-    n, one = W_h.shape[0], a.dtype.type(1)
-    h, inner = np.empty((len(a), n), a.dtype), np.empty((len(a), n), a.dtype)
-    product = np.zeros((active[0], 3 * n), a.dtype)
-    start_h = np.zeros(n, a.dtype)
+@njit(**_KERNEL)
+def _gru_forward(x, rows, active, W_x, W_h, b, h, gates, inner):
+    n, one = W_h.shape[0], h.dtype.type(1)
+    b_x, b_h = b[0], b[1]
+    np.dot(x[rows], W_x, gates)
+    product = np.zeros((active[0], 3 * n), h.dtype)
+    zero = np.zeros(n, h.dtype)
     before = start = 0
-    for t, rows in enumerate(active):
+    for t, going_on in enumerate(active):
         if t:
-            np.dot(h[before : before + rows], W_h, product[:rows])
-        for k in range(rows):
-            gates, a_h, h_now, inner_now = a[start + k], product[k], h[start + k], inner[start + k]
-            h_k = h[before + k] if t else start_h
+            np.dot(h[before : before + going_on], W_h, product[:going_on])
+        for k in range(going_on):
+            a, a_h, h_now, inner_now = gates[start + k], product[k], h[start + k], inner[start + k]
+            h_before = h[before + k] if t else zero
             for j in range(n):
-                z = _sigmoid(gates[j] + a_h[j] + b_h[j])
-                r = _sigmoid(gates[n + j] + a_h[n + j] + b_h[n + j])
+                z = _sigmoid(a[j] + b_x[j] + a_h[j] + b_h[j])
+                r = _sigmoid(a[n + j] + b_x[n + j] + a_h[n + j] + b_h[n + j])
                 inner_j = a_h[2 * n + j] + b_h[2 * n + j]
-                h_tilde = _tanh(gates[2 * n + j] + r * inner_j)
-                h_now[j] = z * h_k[j] + (one - z) * h_tilde
-                gates[j], gates[n + j], gates[2 * n + j], inner_now[j] = z, r, h_tilde, inner_j
-        before, start = start, start + rows
-    return h, (a, inner)
+                h_tilde = _tanh(a[2 * n + j] + b_x[2 * n + j] + r * inner_j)
+                h_now[j] = z * h_before[j] + (one - z) * h_tilde
+                a[j], a[n + j], a[2 * n + j], inner_now[j] = z, r, h_tilde, inner_j
+        before, start = start, start + going_on
 
 
-@njit(cache=True, **_FAST)
-def _gru_backward(d_h, W_h, active, h, h_before, saved):
-    a, inner = saved
-    n, one = W_h.shape[0], d_h.dtype.type(1)
+@njit(**_KERNEL)
+def _gru_backward(d_h, active, W_h, h_before, h, gates, inner):
+    n, one = W_h.shape[0], h.dtype.type(1)
     W_h_T = np.ascontiguousarray(W_h.T)
-    at_x, at_h = np.empty_like(a), np.empty_like(a)
-    back = np.zeros((active[0], n), d_h.dtype)
-    keep = np.zeros((active[0], n), d_h.dtype)
-    start = len(d_h)
-    for rows in active[::-1]:
-        start -= rows
-        for k in range(rows):
-            gates, inner_now, h_k = a[start + k], inner[start + k], h_before[start + k]
+    at_x, at_h = np.empty_like(gates), np.empty_like(gates)
+    back, keep = np.zeros((active[0], n), h.dtype), np.zeros((active[0], n), h.dtype)
+    start = len(h)
+    for going_on in active[::-1]:
+        start -= going_on
+        for k in range(going_on):
+            a, inner_now, before_now = gates[start + k], inner[start + k], h_before[start + k]
             d_now, back_k, keep_k = d_h[start + k], back[k], keep[k]
             at_x_now, at_h_now = at_x[start + k], at_h[start + k]
             for j in range(n):
-                z, r, h_tilde = gates[j], gates[n + j], gates[2 * n + j]
+                z, r, h_tilde = a[j], a[n + j], a[2 * n + j]
                 d_h_j = d_now[j] + back_k[j] + keep_k[j]
-                delta_z = d_h_j * (h_k[j] - h_tilde) * z * (one - z)
+                delta_z = d_h_j * (before_now[j] - h_tilde) * z * (one - z)
                 delta_h = d_h_j * (one - z) * (one - h_tilde * h_tilde)
                 delta_r = delta_h * inner_now[j] * r * (one - r)
                 at_x_now[j], at_x_now[n + j], at_x_now[2 * n + j] = delta_z, delta_r, delta_h
                 at_h_now[j], at_h_now[n + j], at_h_now[2 * n + j] = delta_z, delta_r, delta_h * r
                 keep_k[j] = d_h_j * z
-        np.dot(at_h[start : start + rows], W_h_T, back[:rows])
+        np.dot(at_h[start : start + going_on], W_h_T, back[:going_on])
     return at_x, at_h
 
 
-@njit(cache=True)
+@njit(**_KERNEL)
 def _step_before(h, active):
     """Put beside each packed step the state before it: (steps, n), zero at first steps."""
     h_before = np.zeros_like(h)
     before, start = 0, active[0]
-    for rows in active[1:]:
-        h_before[start : start + rows] = h[before : before + rows]
-        before, start = start, start + rows
+    for going_on in active[1:]:
+        h_before[start : start + going_on] = h[before : before + going_on]
+        before, start = start, start + going_on
     return h_before
 
 
-_KERNELS = {
-    "SimpleRNN": (_rnn_forward, _rnn_backward),
-    "LSTM": (_lstm_forward, _lstm_backward),
-    "GRU": (_gru_forward, _gru_backward),
+@njit(**_KERNEL)
+def _sum_over_steps(x, rows, W_x, h_before, at_x, at_h, d_x):
+    """Fill in the gradient by x; return those by W_x, by W_h, and by the bias at either side."""
+    d_x[rows] = np.dot(at_x, W_x.T)
+    return np.dot(x[rows].T, at_x), np.dot(h_before.T, at_h), at_x.sum(axis=0), at_h.sum(axis=0)
+
+
+# Both ways, and the widths of what the first fills in, in multiples of n: h, and so on.
+_RECURRENCES = {
+    "SimpleRNN": (_rnn_forward, _rnn_backward, (1,)),
+    "LSTM": (_lstm_forward, _lstm_backward, (1, 4, 1)),
+    "GRU": (_gru_forward, _gru_backward, (1, 3, 1)),
 }
+
+
+@cache
+def _workers():
+    return ThreadPoolExecutor(get_num_threads())
+
+
+def _for_each_part(work, parts):
+    """Call ``work`` for each part of a batch, at the same time on several cores."""
+    return [work(*parts[0])] if len(parts) == 1 else list(_workers().map(lambda p: work(*p), parts))
 
 
 def forward(cell, x, packing, W_x, W_h, b):
@@ -319,24 +344,26 @@ def forward(cell, x, packing, W_x, W_h, b):
         ``SimpleRNN``, ``LSTM`` or ``GRU``.
     x : array, shape (batch, time, m)
     packing : Packing
-        Of the batch's mask.
     W_x, W_h, b : array
         As Keras keeps them; of a GRU, ``b`` has two rows (``reset_after=True``).
 
     Returns
     -------
-    h : array, shape (steps, n)
-        The hidden state after each packed step.
-    saved : tuple of arrays
-        What :func:`backward` needs.
+    list of arrays, shape (steps, …)
+        First the hidden state after each packed step, then what else :func:`backward` needs.
     """
-    b_x, b_h = b if b.ndim == 2 else (b, b)
-    a = x.reshape(-1, x.shape[-1])[packing.rows] @ W_x
-    a += b_x
-    return _KERNELS[cell][0](a, W_h, b_h, packing.active)
+    run, _, widths = _RECURRENCES[cell]
+    flat, n = x.reshape(-1, x.shape[-1]), len(W_h)
+    states = [np.empty((len(packing.rows), width * n), x.dtype) for width in widths]
+
+    def work(where, active):
+        run(flat, packing.rows[where], active, W_x, W_h, b, *(s[where] for s in states))
+
+    _for_each_part(work, packing.parts)
+    return states
 
 
-def backward(cell, d_h, x, packing, W_x, W_h, b, h, saved):
+def backward(cell, d_h, x, packing, W_x, W_h, b, states):
     """Send gradients back through :func:`forward`.
 
     Parameters
@@ -345,23 +372,28 @@ def backward(cell, d_h, x, packing, W_x, W_h, b, h, saved):
         Gradient of the loss by each packed state, paths through later states left out.
     cell, x, packing, W_x, W_h, b
         As in :func:`forward`.
-    h, saved
-        As it returned them.
+    states : list of arrays
+        What it returned.
 
     Returns
     -------
     tuple of arrays
         The gradients by ``x``, ``W_x``, ``W_h`` and ``b``; zero where ``x`` is padding.
     """
-    h_before = _step_before(h, packing.active)
-    at_x, at_h = _KERNELS[cell][1](d_h, W_h, packing.active, h, h_before, saved)
+    _, run_back, _ = _RECURRENCES[cell]
     flat = x.reshape(-1, x.shape[-1])
     d_x = np.zeros_like(flat)
-    d_x[packing.rows] = at_x @ W_x.T
-    d_b = at_x.sum(axis=0)
-    if b.ndim == 2:
-        d_b = np.stack([d_b, at_h.sum(axis=0)])
-    return d_x.reshape(x.shape), flat[packing.rows].T @ at_x, h_before.T @ at_h, d_b
+
+    def work(where, active):
+        part = [state[where] for state in states]
+        h_before = _step_before(part[0], active)
+        at_x, at_h = run_back(d_h[where], active, W_h, h_before, *part)
+        return _sum_over_steps(flat, packing.rows[where], W_x, h_before, at_x, at_h, d_x)
+
+    sums = zip(*_for_each_part(work, packing.parts), strict=True)
+    d_W_x, d_W_h, d_b_x, d_b_h = (sum(parts) for parts in sums)
+    d_b = np.stack([d_b_x, d_b_h]) if b.ndim == 2 else d_b_x
+    return d_x.reshape(x.shape), d_W_x, d_W_h, d_b
 
 
 # --- As Keras layers --------------------------------------------------------------------------
@@ -409,32 +441,35 @@ class _Packed:
         return output
 
     def _recurrence(self, x, mask, W_x, W_h, b):
-        cell, backwards = type(self).__name__, self.go_backwards
-        every = self.return_sequences
-        floats = {"SimpleRNN": 2, "LSTM": 4, "GRU": 4}[cell]  # the output, h, and what is saved
+        cell, every, units = type(self).__name__, self.return_sequences, self.units
+        widths = _RECURRENCES[cell][2]
+
+        def pack(mask):
+            packing = Packing.of(mask, self.go_backwards, get_num_threads())
+            return packing, self._places(packing, mask) if every else packing.last
 
         def run(x, mask, W_x, W_h, b):
-            packing = Packing.of(mask, backwards)
-            h, saved = forward(cell, x, packing, W_x, W_h, b)
+            packing, places = pack(mask)
+            states = forward(cell, x, packing, W_x, W_h, b)
             if not every:
-                return h[packing.last], h, *saved
-            states = np.zeros((mask.size, h.shape[1]), h.dtype)
-            states[self._places(packing, mask)] = h
-            return states.reshape(*mask.shape, -1), h, *saved
+                return states[0][places], *states
+            output = np.zeros((mask.size, units), x.dtype)
+            output[places] = states[0]
+            return output.reshape(*mask.shape, units), *states
 
-        def run_back(d_output, x, mask, W_x, W_h, b, h, *saved):
-            packing = Packing.of(mask, backwards)
+        def run_back(d_output, x, mask, W_x, W_h, b, *states):
+            packing, places = pack(mask)
             if every:
-                d_h = d_output.reshape(mask.size, -1)[self._places(packing, mask)]
+                d_h = d_output.reshape(mask.size, units)[places]
             else:
-                d_h = np.zeros_like(h)
-                d_h[packing.last] = d_output
-            return backward(cell, d_h, x, packing, W_x, W_h, b, h, saved)
+                d_h = np.zeros_like(states[0])
+                d_h[places] = d_output
+            return backward(cell, d_h, x, packing, W_x, W_h, b, states)
 
         @tf.custom_gradient
         def recurrence(x, W_x, W_h, b):
             output, *saved = tf.numpy_function(
-                run, [x, mask, W_x, W_h, b], [x.dtype] * floats, stateful=False
+                run, [x, mask, W_x, W_h, b], [x.dtype] * (1 + len(widths)), stateful=False
             )
 
             def gradient(d_output):
