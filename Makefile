@@ -45,12 +45,12 @@ run: $(INSTALLED)  ## execute all notebooks and store their outputs [DATA=folder
 	$(BIN)/jupyter nbconvert --to notebook --coalesce-streams --inplace --log-level WARN $(NOTEBOOKS)
 
 results: $(INSTALLED)  ## record the runs that are missing in data/results [DATA=… OUT=… BACKEND=dask SCHEDULER=…]
-	$(BIN)/python data/make_results.py $(if $(DATA),--data "$(DATA)") $(if $(OUT),--out "$(OUT)") \
+	$(BIN)/python -m experiments.results data $(if $(DATA),--data "$(DATA)") $(if $(OUT),--out "$(OUT)") \
 		$(if $(PROCESSES),--processes $(PROCESSES)) \
 		$(if $(BACKEND),--backend $(BACKEND)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
 memory: $(INSTALLED)  ## record the memory runs that are missing in data/results [OUT=folder]
-	$(BIN)/python data/make_memory.py $(if $(OUT),--out "$(OUT)")
+	$(BIN)/python -m experiments.results memory $(if $(OUT),--out "$(OUT)")
 
 sample: $(INSTALLED)  ## make data/sample again, bit for bit
 	$(BIN)/python data/make_sample.py
@@ -59,7 +59,7 @@ course-data: $(INSTALLED)  ## fetch the report's own data into data/course, if y
 	$(BIN)/python data/fetch_course.py
 
 bench: $(INSTALLED)  ## time an epoch of every model, four ways side by side [DATA=folder or zip]
-	$(BIN)/python benchmarks/speed.py $(if $(DATA),--data "$(DATA)")
+	$(BIN)/python -m experiments.bench $(if $(DATA),--data "$(DATA)")
 
 assignment: $(INSTALLED)  ## make the zip that students get [DATA=folder or zip]
 	@$(with_data) $(BIN)/python -m assignment.grader.release

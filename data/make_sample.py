@@ -21,7 +21,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.signal import fftconvolve, lfilter
 
 from helpers.data import DATA, load_cv_segments, load_handwriting
-from helpers.speech import mfcc, synthesise_phonemes
+from helpers.mfcc import mfcc, synthesise_phonemes
 
 SEED = 20261123
 CLASSES = {

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 CELLS = ("SimpleRNN", "LSTM", "GRU")
+LAYERS = (*CELLS, "Conv1D", "Transformer")
 
 
 class Architecture(NamedTuple):
@@ -11,7 +12,7 @@ class Architecture(NamedTuple):
     Attributes
     ----------
     number : int
-        1 to 5 as in the report's figures 2.2 and 3.2; more for chapter 16.
+        1 to 5 as in the report's figures 2.2 and 3.2; higher ones are not the report's.
     units : tuple of int
         Width of each layer.
     dropout : tuple of float
@@ -47,9 +48,9 @@ ARCHITECTURES = {
     },
 }
 
-# Chapter 16's: bidirectional, pooled, both; for segments deeper ones, too, since layers that see
-# a few steps only need depth, and distorted copies carry more of it.
-BEYOND = {
+# Bidirectional, pooled, both; for segments deeper ones, too, since layers that see a few steps
+# only need depth, and distorted copies carry more of it.
+VARIANTS = {
     "handwriting": {
         6: Architecture(6, (64, 64), (0.2, 0.2), bidirectional=True),
         7: Architecture(7, (64, 64), (0.2, 0.2), pooling=True),
@@ -67,7 +68,7 @@ BEYOND = {
 
 
 def build(
-    cell,
+    layer,
     architecture,
     features,
     classes,
@@ -75,13 +76,13 @@ def build(
     learning_rate=1e-3,
     clip=0.0,
     augment=(),
-    layers=None,
+    recurrent=None,
 ):
     """Build and compile a many-to-one classifier: masking, hidden layers, dense softmax.
 
     Parameters
     ----------
-    cell : str
+    layer : str
         What the hidden layers are: ``SimpleRNN``, ``LSTM`` or ``GRU``; ``Conv1D`` (width 5) or
         ``Transformer`` (encoder blocks), which need an architecture that pools.
     architecture : Architecture
@@ -95,9 +96,9 @@ def build(
         Bound on the norm of all gradients together; 0 for none.
     augment : sequence of keras.layers.Layer
         What distorts the input in training.
-    layers : module, optional
+    recurrent : module, optional
         Where the recurrent layers come from: :mod:`keras.layers` if not given, or
-        :mod:`helpers.packed`, which computes the same and spends no time on padding.
+        :mod:`helpers.layers`, which computes the same and spends no time on padding.
 
     Returns
     -------
@@ -107,42 +108,40 @@ def build(
     Raises
     ------
     ValueError
-        If ``cell`` is unknown, or the architecture does not suit it.
+        If ``layer`` is unknown, or the architecture does not suit it.
     """
     import keras
 
     from helpers.layers import EncoderBlock, MaskedConv1D, MeanMaxPooling, PositionEncoding
 
-    kinds = (*CELLS, "Conv1D", "Transformer")
-    if cell not in kinds:
-        raise ValueError(f"found cell {cell!r}; expected one of {', '.join(kinds)}")
-    recurrent = cell in CELLS
-    if not recurrent and (architecture.bidirectional or not architecture.pooling):
+    if layer not in LAYERS:
+        raise ValueError(f"found layer {layer!r}; expected one of {', '.join(LAYERS)}")
+    if layer not in CELLS and (architecture.bidirectional or not architecture.pooling):
         raise ValueError(
-            f"{cell}: found architecture {architecture.number}, with a last or a backward state; "
+            f"{layer}: found architecture {architecture.number}, with a last or a backward state; "
             f"expected one that pools over time"
         )
     stack = [keras.Input((None, features)), keras.layers.Masking(mask_value), *augment]
-    if cell == "Transformer":
+    if layer == "Transformer":
         stack += [keras.layers.Dense(architecture.units[0]), PositionEncoding()]
     last = len(architecture.units) - 1
     for i, (units, dropout) in enumerate(
         zip(architecture.units, architecture.dropout, strict=True)
     ):
-        if recurrent:
+        if layer in CELLS:
             every = architecture.pooling or i < last
-            layer = getattr(layers or keras.layers, cell)(units, return_sequences=every)
-            stack.append(keras.layers.Bidirectional(layer) if architecture.bidirectional else layer)
-        elif cell == "Conv1D":
+            one = getattr(recurrent or keras.layers, layer)(units, return_sequences=every)
+            stack.append(keras.layers.Bidirectional(one) if architecture.bidirectional else one)
+        elif layer == "Conv1D":
             stack.append(MaskedConv1D(units, 5, activation="relu"))
         else:
             stack.append(EncoderBlock(units, dropout=dropout))
-        if dropout and cell != "Transformer":  # whose blocks hold their own
+        if dropout and layer != "Transformer":  # whose blocks hold their own
             stack.append(keras.layers.Dropout(dropout))
     if architecture.pooling:
         stack.append(MeanMaxPooling())
     stack.append(keras.layers.Dense(classes, activation="softmax"))
-    model = keras.Sequential(stack, name=f"{cell}_{architecture.number}")
+    model = keras.Sequential(stack, name=f"{layer}_{architecture.number}")
     model.compile(
         optimizer=keras.optimizers.Adam(learning_rate, global_clipnorm=clip or None),
         loss="sparse_categorical_crossentropy",
@@ -175,7 +174,7 @@ def augmentation(dataset, seed):
     return [keras.layers.GaussianNoise(0.3, seed=seed), RandomMasking(seed=seed)]
 
 
-def count_parameters(cell, architecture, features, classes):
+def count_parameters(layer, architecture, features, classes):
     """Count the weights by formula, layer by layer.
 
     A layer of n units on m inputs has n(n + m + 1) weights for SimpleRNN, four times as many for
@@ -183,7 +182,9 @@ def count_parameters(cell, architecture, features, classes):
 
     Parameters
     ----------
-    cell, architecture, features, classes
+    layer : str
+        ``SimpleRNN``, ``LSTM`` or ``GRU``.
+    architecture, features, classes
         As in :func:`build`.
 
     Returns
@@ -198,7 +199,7 @@ def count_parameters(cell, architecture, features, classes):
                 "SimpleRNN": n * (n + m + 1),
                 "LSTM": 4 * n * (n + m + 1),
                 "GRU": 3 * n * (n + m + 2),
-            }[cell]
+            }[layer]
         )
         m = n
     return [*counts, classes * (m + 1)]

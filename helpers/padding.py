@@ -1,4 +1,4 @@
-"""From sequences of unequal length to tensors: scaling, padding, masks, length buckets."""
+"""From sequences of unequal length to tensors: scaling, padding, masks, batches."""
 
 import numpy as np
 
@@ -171,113 +171,55 @@ def mask_of(padded, value):
     return np.any(padded != np.float32(value), axis=-1)
 
 
-# --- Length buckets ---------------------------------------------------------------------------
+# --- Batches ----------------------------------------------------------------------------------
 
 
-def bucket_boundaries(lengths, buckets=5):
-    """Return the lengths at which ``buckets`` groups of about equal size part.
+def padded_batches(x, batch_size, value, y=None, files=None, shuffle_seed=None):
+    """Batches of neighbours in the order of ``x``, or of that order shuffled anew each epoch.
 
-    Parameters
-    ----------
-    lengths : array of int, shape (n,)
-    buckets : int
-
-    Returns
-    -------
-    list of int
-        At most ``buckets - 1`` increasing boundaries; a sequence as long as a boundary
-        belongs to the bucket after it.
-    """
-    shares = np.linspace(0, 1, buckets + 1)[1:-1]
-    cuts = np.quantile(lengths, shares, method="higher")  # a length that occurs: no empty bucket
-    return sorted({int(cut) for cut in cuts if cut > lengths.min()})
-
-
-def bucketed_batches(x, y, batch_size, value, seed, buckets=5, files=None):
-    """Batches for training in which sequences of similar length stand together.
-
-    Each epoch shuffles all sequences, then collects batches within length buckets, each padded
-    only to its own longest sequence. The order depends on ``seed`` and the epoch alone.
+    The same sequences come together as in ``model.fit`` on one padded array; each batch is padded
+    only to its own longest sequence. Which sequences share a batch never depends on their lengths.
 
     Parameters
     ----------
     x : list of arrays, each of shape (T_i, features), float32
-    y : array of int, shape (n,)
     batch_size : int
     value : float
         Padding value, refused if it occurs as a whole step.
-    seed : int
-    buckets : int
+    y : array of int, shape (n,), optional
     files : sequence of str, optional
         Names for errors.
+    shuffle_seed : int, optional
+        If given, each epoch comes in another order, which depends on the seed and the epoch alone.
 
     Returns
     -------
     tf.data.Dataset
-        Of pairs ``(batch, time, features)``, ``(batch,)``.
-    """
-    import tensorflow as tf
+        Of arrays ``(batch, time, features)``, or with ``y`` of pairs of these and ``(batch,)``.
 
-    steps = _steps(x, value, files)
-    lengths = np.array([len(sequence) for sequence in x])
-    boundaries = bucket_boundaries(lengths, buckets)
-    _, sizes = np.unique(np.digitize(lengths, boundaries), return_counts=True)
-    batches = int(np.ceil(sizes / batch_size).sum())
-    return (
-        tf.data.Dataset.from_tensor_slices((np.arange(len(x)), np.asarray(y, dtype=np.int64)))
-        .shuffle(len(x), seed=seed, reshuffle_each_iteration=True)
-        .map(lambda i, label: (steps(i), label))
-        .bucket_by_sequence_length(
-            lambda sequence, label: tf.shape(sequence)[0],
-            bucket_boundaries=boundaries,
-            bucket_batch_sizes=[batch_size] * (len(boundaries) + 1),
-            padding_values=(np.float32(value), np.int64(0)),
-        )
-        .apply(tf.data.experimental.assert_cardinality(batches))
-        .prefetch(2)
-    )
-
-
-def sorted_batches(x, batch_size, value, files=None):
-    """Batches for prediction, by increasing length, and the order that undoes the sorting.
-
-    Parameters
-    ----------
-    x, batch_size, value, files
-        As in :func:`bucketed_batches`.
-
-    Returns
-    -------
-    batches : tf.data.Dataset
-        Of arrays of shape (batch, time, features).
-    restore : array of int, shape (n,)
-        ``predictions[restore]`` stands in the order of ``x``.
-    """
-    import tensorflow as tf
-
-    steps = _steps(x, value, files)
-    order = np.argsort([len(sequence) for sequence in x], kind="stable")
-    batches = (
-        tf.data.Dataset.from_tensor_slices(order)
-        .map(steps)
-        .padded_batch(batch_size, padding_values=np.float32(value))
-        .prefetch(2)
-    )
-    return batches, np.argsort(order, kind="stable")
-
-
-def _steps(x, value, files):
-    """Return a TensorFlow function from an index to that sequence.
-
-    All steps lie in one array: tf.data slices it, which costs no Python call per sequence.
+    Raises
+    ------
+    DataFormatError
+        If a step equals the padding value.
     """
     import tensorflow as tf
 
     check_padding_value(x, value, files)
+    # All steps lie in one array: tf.data slices it, which costs no Python call per sequence.
     flat = tf.constant(np.concatenate(x), dtype=tf.float32)
     lengths = np.array([len(sequence) for sequence in x])
     starts, ends = tf.constant(np.cumsum(lengths) - lengths), tf.constant(np.cumsum(lengths))
-    return lambda i: flat[starts[i] : ends[i]]
+    order = tf.data.Dataset.range(len(x))
+    if shuffle_seed is not None:
+        order = order.shuffle(len(x), seed=shuffle_seed, reshuffle_each_iteration=True)
+    padding = np.float32(value)
+    if y is None:
+        sequences = order.map(lambda i: flat[starts[i] : ends[i]])
+    else:
+        labels = tf.constant(np.asarray(y, dtype=np.int64))
+        sequences = order.map(lambda i: (flat[starts[i] : ends[i]], labels[i]))
+        padding = (padding, np.int64(0))
+    return sequences.padded_batch(batch_size, padding_values=padding).prefetch(2)
 
 
 # --- Fixed-length features for baselines ------------------------------------------------------

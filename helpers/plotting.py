@@ -271,30 +271,30 @@ def plot_scores(runs, reported=None, lines=None):
     Parameters
     ----------
     runs : pandas.DataFrame
-        Columns ``cell``, ``architecture``, ``seed``, ``test_accuracy``.
+        Columns ``layer``, ``architecture``, ``seed``, ``test_accuracy``.
     reported : dict, optional
-        ``{cell: {"test_accuracy": [five numbers]}}``.
+        ``{layer: {"test_accuracy": [five numbers]}}``.
     lines : dict, optional
         ``{name: accuracy}``, drawn across: baselines.
     """
-    cells = list(dict.fromkeys(runs["cell"]))
-    (axes,) = panels(1, len(cells), height=0.45, sharey=True)
-    for ax, cell in zip(axes, cells, strict=True):
-        here = runs[runs["cell"] == cell]
+    layers = list(dict.fromkeys(runs["layer"]))
+    (axes,) = panels(1, len(layers), height=0.45, sharey=True)
+    for ax, layer in zip(axes, layers, strict=True):
+        here = runs[runs["layer"] == layer]
         # Side by side, so that equal scores do not hide each other.
         aside = (here["seed"].rank(method="dense") - 1) / max(here["seed"].nunique() - 1, 1) - 0.5
         ax.plot(
             here["architecture"] + 0.4 * aside, here["test_accuracy"], "o", color="C0", alpha=0.6,
             markersize=3, linestyle="none", label="this book, one run",
         )  # fmt: skip
-        if reported and cell in reported:
+        if reported and layer in reported:
             ax.plot(
-                range(1, 6), reported[cell]["test_accuracy"], "D", color="C1", mfc="none",
+                range(1, 6), reported[layer]["test_accuracy"], "D", color="C1", mfc="none",
                 linestyle="none", label="report",
             )  # fmt: skip
         for k, (name, value) in enumerate((lines or {}).items()):
             ax.axhline(value, color="0.35", linestyle=["--", ":", "-."][k], label=name)
-        ax.set(title=cell, xlabel="architecture", xticks=range(1, 6))
+        ax.set(title=layer, xlabel="architecture", xticks=range(1, 6))
         ax.grid(axis="y")
     axes[0].set_ylabel("test accuracy")
     legend_below(axes, columns=4)

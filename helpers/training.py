@@ -1,11 +1,10 @@
-"""One recorded run: split, scale, train, stop, evaluate once; and sweeps of such runs."""
+"""One run: split, scale, train, stop, evaluate once."""
 
 import dataclasses
 import platform
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,26 +15,23 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train
 from sklearn.utils.class_weight import compute_class_weight
 from tqdm import tqdm
 
-from helpers import packed, records
-from helpers.data import DATA
-from helpers.models import ARCHITECTURES, BEYOND, CELLS, augmentation, build
-from helpers.padding import PADDING_VALUE, bucketed_batches, fit_scaling, sorted_batches
-
-RESULTS = DATA / "results"
+from helpers import layers
+from helpers.models import ARCHITECTURES, VARIANTS, augmentation, build
+from helpers.padding import PADDING_VALUE, fit_scaling, padded_batches
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunSettings:
     """Everything that decides a run, beside the data and the versions.
 
     Attributes
     ----------
     dataset : str
         ``handwriting`` or ``cv_segments``.
-    cell : str
-        One of :data:`helpers.models.CELLS`, or ``Conv1D`` or ``Transformer``.
+    layer : str
+        What the hidden layers are, one of :data:`helpers.models.LAYERS`.
     architecture : int
-        A key of :data:`helpers.models.ARCHITECTURES` or of :data:`helpers.models.BEYOND`.
+        A key of :data:`helpers.models.ARCHITECTURES` or of :data:`helpers.models.VARIANTS`.
     seed : int
         Decides the split, the initial weights, the dropout and the order of batches.
     protocol : str
@@ -71,7 +67,7 @@ class RunConfig:
     """
 
     dataset: str
-    cell: str
+    layer: str
     architecture: int
     seed: int
     protocol: str
@@ -90,46 +86,39 @@ class RunConfig:
     refit: bool = False
 
     @property
-    def run(self):
+    def name(self):
         """The name of the run in tables."""
         return "-".join(
-            [self.dataset, self.cell, str(self.architecture), self.protocol, str(self.seed)]
+            [self.dataset, self.layer, str(self.architecture), self.protocol, str(self.seed)]
         )
 
 
-_VALIDATED = {
-    "handwriting": {
-        "split": "delivered",
-        "scaling": "aspect",
-        "validation": 0.15,
-        "batch_size": 32,
-        "max_epochs": 80,
-        "patience": 30,
-        "learning_rate": 3e-3,
-        "decay": True,
-        "clip": 1.0,
-    },
-    "cv_segments": {
-        "split": "delivered",
-        "scaling": "standard",
-        "validation": 0.1,
-        "batch_size": 64,
-        "max_epochs": 10,
-        "patience": 10,
-        "learning_rate": 2e-3,
-        "decay": True,
-        "clip": 1.0,
-    },
-}
-
-# What is distorted anew every time takes longer to learn, and to overfit.
-_DISTORTED = {
-    "handwriting": _VALIDATED["handwriting"] | {"augment": True},
-    "cv_segments": _VALIDATED["cv_segments"] | {"augment": True, "max_epochs": 20, "patience": 20},
-}
-
+# What the chapters compare; each names all settings that its runs do not take from RunSettings.
 PROTOCOLS = {
-    "validated": _VALIDATED,
+    "validated": {
+        "handwriting": {
+            "split": "delivered",
+            "scaling": "aspect",
+            "validation": 0.15,
+            "batch_size": 32,
+            "max_epochs": 80,
+            "patience": 30,
+            "learning_rate": 3e-3,
+            "decay": True,
+            "clip": 1.0,
+        },
+        "cv_segments": {
+            "split": "delivered",
+            "scaling": "standard",
+            "validation": 0.1,
+            "batch_size": 64,
+            "max_epochs": 10,
+            "patience": 10,
+            "learning_rate": 2e-3,
+            "decay": True,
+            "clip": 1.0,
+        },
+    },
     "report": {
         "handwriting": {
             "split": "delivered",
@@ -146,36 +135,49 @@ PROTOCOLS = {
             "max_epochs": 30,
         },
     },
-    "known_speakers": {"cv_segments": _VALIDATED["cv_segments"] | {"split": "by_file"}},
-    "new_speakers": {"cv_segments": _VALIDATED["cv_segments"] | {"split": "by_speaker"}},
-    # Chapter 16: the validated protocol, on other networks and with one setting changed.
-    "beyond": _VALIDATED,
-    "augmented": _DISTORTED,
-    "weighted": {"cv_segments": _VALIDATED["cv_segments"] | {"class_weights": True}},
-    "refitted": {name: settings | {"refit": True} for name, settings in _VALIDATED.items()},
-    "augmented_refitted": {"cv_segments": _DISTORTED["cv_segments"] | {"refit": True}},
 }
 
 
-def config(dataset, cell, architecture, seed, protocol="validated", **changes):
-    """Return the configuration of a run under a protocol, with any setting changed by name."""
+def settings_for(dataset, layer, architecture, seed, protocol="validated", **changes):
+    """Return the settings of a run under a protocol, with any setting changed by name."""
     settings = {**PROTOCOLS[protocol][dataset], **changes}
-    return RunConfig(dataset, cell, architecture, seed, protocol, **settings)
+    return RunSettings(dataset, layer, architecture, seed, protocol, **settings)
 
 
 # --- Stopping ---------------------------------------------------------------------------------
 
 
-class AverageErrorStop(keras.callbacks.Callback):
-    """Stop when the average training error changes by less than a threshold between epochs.
+def stopped_after(errors, threshold=1e-4):
+    """Return the epoch after which the report's rule stops, |E(k) − E(k − 1)| < threshold.
 
-    The report's rule (2.2, 3.2): |E(k) − E(k − 1)| < 1e-4. It is not
-    :class:`keras.callbacks.EarlyStopping`, which waits for a lack of *improvement*: an error that
-    rises by 0.1 stops that one and not this one.
+    The rule of its sections 2.2 and 3.2. It is not :class:`keras.callbacks.EarlyStopping`, which
+    waits for a lack of *improvement*: an error that rises by 0.1 stops that one and not this one.
 
     Parameters
     ----------
+    errors : sequence of float
+        Mean training error of each epoch, so far.
     threshold : float
+
+    Returns
+    -------
+    int or None
+        The first epoch, counted from 1, whose error differs by less than ``threshold`` from the
+        one before; None if there is none.
+
+    Raises
+    ------
+    ValueError
+        If the threshold is not positive.
+    """
+    if not threshold > 0:
+        raise ValueError(f"found threshold {threshold!r}; expected a positive number")
+    still = np.flatnonzero(np.abs(np.diff(errors)) < threshold)
+    return int(still[0]) + 2 if len(still) else None
+
+
+class AverageErrorStop(keras.callbacks.Callback):
+    """Stop training by the report's rule, :func:`stopped_after`.
 
     Attributes
     ----------
@@ -183,33 +185,25 @@ class AverageErrorStop(keras.callbacks.Callback):
         The epoch after which training stopped, counted from 1; None if it did not.
     """
 
-    def __init__(self, threshold=1e-4):
-        super().__init__()
-        if not threshold > 0:
-            raise ValueError(f"found threshold {threshold!r}; expected a positive number")
-        self.threshold = threshold
-
     def on_train_begin(self, logs=None):
         """Forget the errors of an earlier fit."""
-        self.previous, self.stopped_epoch = None, None
+        self.errors, self.stopped_epoch = [], None
 
     def on_epoch_end(self, epoch, logs=None):
         """Compare this epoch's average error with the one before."""
-        error = logs["loss"]
-        if self.previous is not None and abs(error - self.previous) < self.threshold:
-            self.stopped_epoch = epoch + 1
-            self.model.stop_training = True
-        self.previous = error
+        self.errors.append(logs["loss"])
+        self.stopped_epoch = stopped_after(self.errors)
+        self.model.stop_training |= self.stopped_epoch is not None
 
 
 class _Progress(keras.callbacks.Callback):
     """A bar on standard output, since a page of the book keeps nothing from standard error."""
 
-    def __init__(self, config):
+    def __init__(self, settings):
         super().__init__()
         self.bar = tqdm(
-            total=config.max_epochs,
-            desc=f"{config.cell} {config.architecture}",
+            total=settings.max_epochs,
+            desc=f"{settings.layer} {settings.architecture}",
             bar_format="{desc} {bar:20} epoch {n} of {total}, {elapsed}{postfix}",
             file=sys.stdout,
         )
@@ -232,7 +226,8 @@ class Run:
     Attributes
     ----------
     row : dict
-        Configuration, data digest, versions, epochs, accuracies, seconds: one row of a table.
+        Settings, data digest, versions, epochs, accuracies, seconds of processor time: one row of
+        a table.
     curve : pandas.DataFrame
         ``run, epoch, loss, accuracy`` and, with validation, ``val_loss, val_accuracy``.
     predictions : pandas.DataFrame
@@ -287,7 +282,7 @@ def split_test(dataset, split, seed):
     ----------
     dataset : SequenceDataset
     split : str
-        As in :class:`RunConfig`.
+        As in :class:`RunSettings`.
     seed : int
         Chooses the fold, ``seed % FOLDS``; the folds are always the same.
 
@@ -316,19 +311,18 @@ def split_test(dataset, split, seed):
 
 def predict(model, x, value, batch_size=256):
     """Class probabilities in the order of ``x``, shape (n, classes); dropout is off."""
-    batches, restore = sorted_batches(x, batch_size, value)
-    return model.predict(batches, verbose=0)[restore]
+    return model.predict(padded_batches(x, batch_size, value), verbose=0)
 
 
-def fit(dataset, config, progress=True):
-    """Train one model as configured and evaluate it; the test split is used once, at the end.
+def fit(dataset, settings, progress=True):
+    """Train one model as its settings say and evaluate it; the test split is used once, at the end.
 
-    The same configuration, data and versions give the same run on the same machine.
+    The same settings, data and versions give the same run on the same machine.
 
     Parameters
     ----------
     dataset : SequenceDataset
-    config : RunConfig
+    settings : RunSettings
     progress : bool
         Show a progress bar.
 
@@ -336,38 +330,35 @@ def fit(dataset, config, progress=True):
     -------
     Run
     """
-    if dataset.name != config.dataset:
-        raise ValueError(f"found {dataset.name} data; expected {config.dataset}")
-    if config.refit and not config.validation:
+    if dataset.name != settings.dataset:
+        raise ValueError(f"found {dataset.name} data; expected {settings.dataset}")
+    if settings.refit and not settings.validation:
         raise ValueError("refit: found validation 0; expected a share that chooses the epochs")
-    started = time.perf_counter()
-    whole, test = split_test(dataset, config.split, config.seed)
+    started = time.process_time()
+    whole, test = split_test(dataset, settings.split, settings.seed)
     train, validation = split_validation(
-        whole, config.validation, config.seed, config.split == "by_speaker"
+        whole, settings.validation, settings.seed, settings.split == "by_speaker"
     )
     classes = len(dataset.classes)
-    model, scale, curve, best = _train(config, classes, train, validation, None, progress)
-    if config.refit:
+    model, scale, curve, best = _train(settings, classes, train, validation, None, progress)
+    if settings.refit:
         train, validation = whole, None
-        model, scale, curve, best = _train(config, classes, train, None, best, progress)
-    curve.insert(0, "run", config.run)
+        model, scale, curve, best = _train(settings, classes, train, None, best, progress)
+    curve.insert(0, "run", settings.name)
     splits = {"train": train, "validation": validation, "test": test}
-
-    scores, tables = {}, []
-    for name, split in splits.items():
-        if split is None:
-            continue
-        probabilities = predict(model, scale(split.x), PADDING_VALUE[config.dataset])
-        predicted = probabilities.argmax(axis=1)
-        scores[f"{name}_accuracy"] = float(np.mean(predicted == split.y))
-        if name != "train":
-            tables.append(
-                _prediction_table(config.run, name, split, probabilities, dataset.classes)
-            )
-    labels = np.arange(classes)
+    probabilities = {
+        name: predict(model, scale(split.x), PADDING_VALUE[settings.dataset])
+        for name, split in splits.items()
+        if split is not None
+    }
+    scores = {
+        f"{name}_accuracy": float(np.mean(p.argmax(axis=1) == splits[name].y))
+        for name, p in probabilities.items()
+    }
+    predicted = probabilities["test"].argmax(axis=1)
     row = {
-        "run": config.run,
-        **dataclasses.asdict(config),
+        "run": settings.name,
+        **dataclasses.asdict(settings),
         "data": dataset.digest,
         "origin": dataset.origin,
         "python": platform.python_version(),
@@ -380,14 +371,22 @@ def fit(dataset, config, progress=True):
         **scores,
         "test_balanced_accuracy": balanced_accuracy_score(test.y, predicted),
         "test_macro_f1": f1_score(
-            test.y, predicted, labels=labels, average="macro", zero_division=0
+            test.y, predicted, labels=np.arange(classes), average="macro", zero_division=0
         ),
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(time.process_time() - started, 1),
     }
-    return Run(row, curve, pd.concat(tables, ignore_index=True), model)
+    predictions = pd.concat(
+        [
+            _prediction_table(settings.name, name, splits[name], p, dataset.classes)
+            for name, p in probabilities.items()
+            if name != "train"
+        ],
+        ignore_index=True,
+    )
+    return Run(row, curve, predictions, model)
 
 
-def _train(config, classes, train, validation, epochs, progress):
+def _train(settings, classes, train, validation, epochs, progress):
     """Train one model, for a number of epochs if given, else until its rule says stop.
 
     Returns
@@ -400,48 +399,46 @@ def _train(config, classes, train, validation, epochs, progress):
     best : int
         The epoch, counted from 1, that the weights are of.
     """
-    keras.utils.set_random_seed(config.seed)
-    value = PADDING_VALUE[config.dataset]
-    scale = fit_scaling(config.scaling, train.x)
-    batches = bucketed_batches(
-        scale(train.x), train.y, config.batch_size, value, config.seed, files=train.files
+    keras.utils.set_random_seed(settings.seed)
+    value = PADDING_VALUE[settings.dataset]
+    scale = fit_scaling(settings.scaling, train.x)
+    batches = padded_batches(
+        scale(train.x), settings.batch_size, value, train.y, train.files, shuffle_seed=settings.seed
     )
     model = build(
-        config.cell,
-        {**ARCHITECTURES[config.dataset], **BEYOND[config.dataset]}[config.architecture],
+        settings.layer,
+        (ARCHITECTURES[settings.dataset] | VARIANTS[settings.dataset])[settings.architecture],
         features=train.x[0].shape[1],
         classes=classes,
         mask_value=value,
-        learning_rate=_learning_rate(config, len(batches)),
-        clip=config.clip,
-        augment=augmentation(config.dataset, config.seed) if config.augment else (),
-        layers=packed,
+        learning_rate=_learning_rate(settings, len(batches)),
+        clip=settings.clip,
+        augment=augmentation(settings.dataset, settings.seed) if settings.augment else (),
+        recurrent=layers,
     )
-    callbacks = [_Progress(config)] if progress else []
+    callbacks = [_Progress(settings)] if progress else []
     held_out = None
     if validation is not None:
         stop = keras.callbacks.EarlyStopping(
-            monitor=config.monitor,
-            mode="min" if config.monitor == "val_loss" else "max",
-            patience=config.patience,
+            monitor=settings.monitor,
+            mode="min" if settings.monitor == "val_loss" else "max",
+            patience=settings.patience,
             restore_best_weights=True,
         )
         callbacks.append(stop)
-        x, _ = sorted_batches(scale(validation.x), 256, value, validation.files)
-        order = np.argsort(validation.lengths, kind="stable")
-        y = tf.data.Dataset.from_tensor_slices(validation.y[order]).batch(256)
-        held_out = tf.data.Dataset.zip(x, y).cache()
+        x = scale(validation.x)
+        held_out = padded_batches(x, 256, value, validation.y, validation.files).cache()
     elif epochs is None:
         callbacks.append(AverageErrorStop())
     weights = None
-    if config.class_weights:
+    if settings.class_weights:
         labels = np.unique(train.y)
         balanced = compute_class_weight("balanced", classes=labels, y=train.y)
         weights = dict(zip(labels.tolist(), balanced, strict=True))
     history = model.fit(
         batches,
         class_weight=weights,
-        epochs=epochs or config.max_epochs,
+        epochs=epochs or settings.max_epochs,
         validation_data=held_out,
         callbacks=callbacks,
         shuffle=False,  # the batches shuffle themselves
@@ -453,11 +450,12 @@ def _train(config, classes, train, validation, epochs, progress):
     return model, scale, curve, best
 
 
-def _learning_rate(config, steps):
+def _learning_rate(settings, steps):
     """Return a constant rate, or one that falls along half a cosine over all epochs."""
-    if not config.decay:
-        return config.learning_rate
-    return keras.optimizers.schedules.CosineDecay(config.learning_rate, config.max_epochs * steps)
+    if not settings.decay:
+        return settings.learning_rate
+    steps *= settings.max_epochs
+    return keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
 
 
 def _prediction_table(run, split, sequences, probabilities, classes):
@@ -471,159 +469,3 @@ def _prediction_table(run, split, sequences, probabilities, classes):
     }
     rounded = probabilities.round(3).T
     return pd.DataFrame(table | {f"p{k + 1}": column for k, column in enumerate(rounded)})
-
-
-# --- Sweeps -----------------------------------------------------------------------------------
-
-SEEDS = {
-    "validated": 10,
-    "report": 5,
-    "known_speakers": FOLDS,
-    "new_speakers": FOLDS,
-    "beyond": 5,
-    "augmented": 5,
-    "weighted": 5,
-    "refitted": 10,
-    "augmented_refitted": 10,
-}
-
-# The networks of chapter 16, (cell, architecture), and which of them its validation chose: that
-# one gets as many seeds as the report's networks. All other protocols train the report's.
-_NETWORKS = {
-    "beyond": {
-        "handwriting": (
-            ("LSTM", 6), ("LSTM", 7), ("LSTM", 8), ("GRU", 8), ("Conv1D", 7), ("Transformer", 7),
-        ),
-        "cv_segments": (
-            ("LSTM", 6), ("LSTM", 7), ("LSTM", 8), ("GRU", 8), ("Conv1D", 9), ("Transformer", 9),
-        ),
-    },
-    "augmented": {
-        "handwriting": (("LSTM", 8), ("Conv1D", 7)),
-        "cv_segments": (
-            ("LSTM", 8), ("LSTM", 10), ("GRU", 8), ("Conv1D", 9), ("Conv1D", 11),
-        ),
-    },
-    "weighted": {"cv_segments": (("LSTM", 8),)},
-    # What validation chose, among the report's LSTMs and among all.
-    "refitted": {"handwriting": (("LSTM", 3), ("LSTM", 6)), "cv_segments": (("LSTM", 1),)},
-    "augmented_refitted": {"cv_segments": (("LSTM", 10),)},
-}  # fmt: skip
-BEST = {
-    "handwriting": ("beyond", "LSTM", 6),
-    "cv_segments": ("augmented", "LSTM", 10),
-}
-
-
-def networks(protocol, dataset):
-    """Return which networks run under a protocol: pairs of a cell and an architecture."""
-    if protocol in _NETWORKS:
-        return _NETWORKS[protocol][dataset]
-    return tuple((cell, number) for cell in CELLS for number in ARCHITECTURES[dataset])
-
-
-def _seeds(protocol, dataset, cell, architecture):
-    chosen = BEST[dataset] == (protocol, cell, architecture)
-    return SEEDS["validated"] if chosen else SEEDS[protocol]
-
-
-_FILES = {"curves": "curves.csv.bz2", "predictions": "predictions.csv.bz2", "runs": "runs.csv"}
-
-
-def load_results(folder=RESULTS):
-    """Read the recorded runs.
-
-    Parameters
-    ----------
-    folder : str or Path
-
-    Returns
-    -------
-    dict of pandas.DataFrame
-        ``runs`` (one row a run), ``curves`` (one row an epoch) and ``predictions`` (one row a
-        sample of the validation and the test split), all with a column ``run``. Empty tables if
-        nothing is recorded.
-    """
-    return records.load(folder, _FILES)
-
-
-def grid(protocols=tuple(SEEDS)):
-    """Return every configuration that is recorded, one seed of all before the next seed.
-
-    Parameters
-    ----------
-    protocols : sequence of str
-        Keys of :data:`PROTOCOLS`.
-
-    Returns
-    -------
-    list of RunConfig
-    """
-    return [
-        config(dataset, cell, architecture, seed, protocol)
-        for seed in range(max(SEEDS.values()))
-        for protocol in protocols
-        for dataset in PROTOCOLS[protocol]
-        for cell, architecture in networks(protocol, dataset)
-        if seed < _seeds(protocol, dataset, cell, architecture)
-    ]
-
-
-def _is_recorded(config, digest, runs):
-    """Whether a run of these settings on these data is in the table."""
-    if not len(runs):
-        return False
-    same = runs[(runs["run"] == config.run) & (runs["data"] == digest)]
-    settings = dataclasses.asdict(config)
-    return len(same) > 0 and all(same.iloc[0][key] == value for key, value in settings.items())
-
-
-def sweep(datasets, configs, folder=RESULTS, **options):
-    """Make the recorded runs that are missing.
-
-    Each finished run is stored at once, so a sweep that is stopped loses only the runs under way;
-    started again, it repeats none.
-
-    Parameters
-    ----------
-    datasets : dict of SequenceDataset
-        By name.
-    configs : list of RunConfig
-    folder : str or Path
-    **options
-        How many run at a time and where, as in :func:`helpers.records.sweep`.
-
-    Returns
-    -------
-    int
-        How many runs were missing, and made.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds runs on other data, which these would replace.
-    """
-    folder = Path(folder)
-    runs = load_results(folder)["runs"]
-    for name, dataset in datasets.items():
-        others = set(runs.loc[runs["dataset"] == name, "data"]) if len(runs) else set()
-        if others - {dataset.digest}:
-            raise ValueError(
-                f"{folder}: found runs on {name} data {', '.join(sorted(others))}; expected "
-                f"{dataset.digest}, the data given: keep runs on other data in another folder"
-            )
-    missing = [c for c in configs if not _is_recorded(c, datasets[c.dataset].digest, runs)]
-    work = [(datasets[c.dataset], c) for c in missing]
-    records.sweep(_tables, work, folder, _FILES, **options)
-    return len(missing)
-
-
-def _tables(dataset, config):
-    """Fit in a worker and leave the model there: only tables travel back."""
-    run = fit(dataset, config, progress=False)
-    keras.backend.clear_session()
-    return {
-        "curves": run.curve,
-        "predictions": run.predictions,
-        "runs": pd.DataFrame([run.row]),
-    }

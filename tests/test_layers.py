@@ -1,4 +1,4 @@
-"""The layers of chapter 16: what they compute, and that padding reaches nothing."""
+"""Convolution, attention, pooling, distortion: what they compute; padding reaches nothing."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from helpers.layers import (
     RandomAffine,
     RandomMasking,
 )
-from helpers.models import BEYOND, augmentation, build
+from helpers.models import VARIANTS, augmentation, build
 
 LENGTHS = np.array([4, 9, 1, 7])
 MASK = np.arange(9) < LENGTHS[:, None]
@@ -140,7 +140,7 @@ def test_the_seed_decides_the_distortion(name):
     assert np.array_equal(a, b) and not np.array_equal(a, c)
 
 
-@pytest.mark.parametrize("dataset", BEYOND)
+@pytest.mark.parametrize("dataset", VARIANTS)
 def test_every_model_of_chapter_16_learns_through_its_mask(dataset, tmp_path):
     """It builds, ignores padding, is saved and loaded, and one step lowers the loss."""
     features, value = {"handwriting": (2, 0.0), "cv_segments": (39, -1.0)}[dataset]
@@ -153,7 +153,7 @@ def test_every_model_of_chapter_16_learns_through_its_mask(dataset, tmp_path):
     for cell, number in pairs:
         keras.utils.set_random_seed(0)
         augment = augmentation(dataset, seed=0)
-        model = build(cell, BEYOND[dataset][number], features, 5, value, augment=augment)
+        model = build(cell, VARIANTS[dataset][number], features, 5, value, augment=augment)
         assert np.allclose(model(short), model(long), atol=1e-5)
         before = model.evaluate(short, y, verbose=0)[0]
         model.fit(short, y, epochs=20, verbose=0)
@@ -165,4 +165,4 @@ def test_every_model_of_chapter_16_learns_through_its_mask(dataset, tmp_path):
 
 def test_a_last_state_is_asked_only_of_recurrent_layers():
     with pytest.raises(ValueError, match="found architecture 6, with a last or a backward state"):
-        build("Conv1D", BEYOND["handwriting"][6], 2, 5, 0.0)
+        build("Conv1D", VARIANTS["handwriting"][6], 2, 5, 0.0)

@@ -1,4 +1,4 @@
-"""Scaling, padding, masks and length buckets."""
+"""Scaling, padding, masks and batches."""
 
 import numpy as np
 import pytest
@@ -8,17 +8,15 @@ from hypothesis.extra.numpy import arrays
 
 from helpers.data import DataFormatError
 from helpers.padding import (
-    bucket_boundaries,
-    bucketed_batches,
     check_padding_value,
     fit_scaling,
     mask_of,
     pad,
+    padded_batches,
     resample_by_arc_length,
     scale_keep_aspect,
     scale_per_file,
     segment_means,
-    sorted_batches,
 )
 
 stroke = st.integers(1, 12).flatmap(
@@ -91,8 +89,7 @@ def test_a_padding_value_that_is_a_whole_step_is_refused():
         check_padding_value(x, 0, ["a.txt", "b.txt"])
     for use in (
         lambda: pad(x, 0),
-        lambda: bucketed_batches(x, [0, 1], 2, 0, seed=0),
-        lambda: sorted_batches(x, 2, 0),
+        lambda: padded_batches(x, 2, 0),
     ):
         with pytest.raises(DataFormatError):
             use()
@@ -122,57 +119,42 @@ def test_the_amount_of_padding_does_not_change_the_output(cell):
     assert np.allclose(short, long, atol=1e-6)
 
 
-@given(st.lists(st.integers(1, 300), min_size=1, max_size=60), st.integers(1, 8))
-def test_bucket_boundaries_increase_and_leave_no_bucket_empty(lengths, buckets):
-    lengths = np.array(lengths)
-    boundaries = bucket_boundaries(lengths, buckets)
-    assert boundaries == sorted(set(boundaries)) and len(boundaries) <= buckets - 1
-    assert set(np.digitize(lengths, boundaries)) == set(range(len(boundaries) + 1))
-
-
-def test_an_epoch_of_buckets_holds_every_sequence_once_with_its_label():
+def test_an_epoch_holds_every_sequence_once_with_its_label():
     lengths = np.random.default_rng(1).integers(1, 60, size=70)
     x = ragged(lengths)
-    batches = bucketed_batches(x, np.arange(70), 8, 2.0, seed=3)
-    for epoch in range(2):
-        seen = {}
-        n = 0
-        for batch, labels in batches:
-            assert len(batch) <= 8
-            assert batch.shape[1] == max(lengths[i] for i in labels.numpy())
-            for padded, i in zip(batch.numpy(), labels.numpy(), strict=True):
-                assert i not in seen
-                seen[i] = padded[mask_of(padded[None], 2.0)[0]]
-            n += 1
-        assert n == int(batches.cardinality())
-        assert len(seen) == 70 and all(np.array_equal(seen[i], x[i]) for i in range(70)), epoch
+    for options in ({}, {"shuffle_seed": 3}):
+        batches = padded_batches(x, 8, 2.0, np.arange(70), **options)
+        assert int(batches.cardinality()) == 9
+        orders = []
+        for _ in range(2):
+            seen = []
+            for batch, labels in batches:
+                assert batch.shape[1] == max(lengths[i] for i in labels.numpy())
+                for padded, i in zip(batch.numpy(), labels.numpy(), strict=True):
+                    assert np.array_equal(padded[mask_of(padded[None], 2.0)[0]], x[i])
+                    seen.append(int(i))
+            assert sorted(seen) == list(range(70))
+            orders.append(seen)
+        assert (orders[0] == orders[1] == sorted(orders[0])) == (not options)
+        assert (orders[0] == orders[1]) == (not options)
+
+
+def test_the_company_of_a_sequence_is_chance_whatever_its_length():
+    lengths = np.repeat([5, 50], 200)  # all short ones first
+    batches = padded_batches(ragged(lengths), 20, 2.0, np.arange(400), shuffle_seed=0)
+    short = [(lengths[labels.numpy()] == 5).sum() for _ in range(5) for _, labels in batches]
+    # Of 20 draws without replacement from 200 and 200: mean 10, standard deviation 2.18.
+    assert np.mean(short) == 10 and 1.5 < np.std(short) < 2.9
 
 
 def test_the_order_of_batches_is_a_matter_of_the_seed():
     x = ragged(np.random.default_rng(2).integers(1, 60, size=40))
 
     def order(seed):
-        return [
-            labels.numpy().tolist() for _, labels in bucketed_batches(x, range(40), 8, 2.0, seed)
-        ]
+        batches = padded_batches(x, 8, 2.0, range(40), shuffle_seed=seed)
+        return [labels.numpy().tolist() for _, labels in batches]
 
     assert order(5) == order(5) != order(6)
-
-
-def test_buckets_save_padding():
-    lengths = np.random.default_rng(4).integers(19, 179, size=300)
-    padded = sum(
-        batch.shape[0] * batch.shape[1]
-        for batch, _ in bucketed_batches(ragged(lengths), np.zeros(300), 32, 2.0, seed=0)
-    )
-    assert padded < 0.75 * 300 * lengths.max()
-
-
-def test_sorted_batches_can_be_put_back_in_order():
-    x = ragged([7, 2, 9, 2, 5])
-    batches, restore = sorted_batches(x, 2, 2.0)
-    sums = [row[mask_of(row[None], 2.0)[0]].sum() for batch in batches for row in batch.numpy()]
-    assert np.allclose(np.array(sums)[restore], [sequence.sum() for sequence in x], atol=1e-5)
 
 
 def test_resampling_forgets_the_speed_of_the_pen():

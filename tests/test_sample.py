@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from helpers.data import DATA
-from helpers.speech import deltas, synthesise
+from helpers.mfcc import deltas, synthesise
 
 COUNTS = {
     "handwriting": {

@@ -1,11 +1,12 @@
-"""The memory tasks, their recorded runs, and what is needed to go on after a stop."""
+"""The memory tasks and their recorded runs."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import memory, records
-from helpers.memory import TASKS, MemoryConfig, adding_problem, copy_task, grid, recorded, train
+from experiments.plan import planned_memory_runs
+from helpers.runs import MEMORY_FILES, load_tables
+from helpers.tasks import TASKS, UPDATES, TaskSettings, adding_problem, copy_task, train
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_the_copy_task_asks_for_the_symbols_in_their_order_after_the_signal(rng)
 
 
 def test_a_run_learns_and_is_the_same_again(rng):
-    config = MemoryConfig("adding", "GRU", "", 6, seed=1)
+    config = TaskSettings("adding", "GRU", "", 6, seed=1)
     row, curve, network = train(config, updates=300, progress=False)
     assert curve["error"].iloc[-1] < TASKS["adding"].ignorant / 2
     x, y = adding_problem(np.random.default_rng(10_001), 500, 6)
@@ -52,63 +53,21 @@ def test_a_run_learns_and_is_the_same_again(rng):
 
 @pytest.mark.parametrize(("bias", "expected"), [("0", 0), ("1", 1), ("log T", np.log(16))])
 def test_the_forget_bias_is_what_the_name_says(bias, expected):
-    config = MemoryConfig("copy", "LSTM", bias, lag=6, seed=0)
+    config = TaskSettings("copy", "LSTM", bias, lag=6, seed=0)
     _, _, network = train(config, updates=1, progress=False)
     # One update of Adam at 0.01 moves no weight by more than 0.01.
     assert np.abs(network.cells[0].b[32:64] - expected).max() < 0.011
 
 
-def test_a_sweep_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
-    configs = grid()[:4]
-    done = []
-
-    def interrupted(config, progress):
-        if len(done) == 2:
-            raise KeyboardInterrupt
-        done.append(config.run)
-        row = {"run": config.run, "error": 0.5}
-        return row, pd.DataFrame({"run": config.run, "update": [50], "error": [0.5]}), None
-
-    monkeypatch.setattr(memory, "train", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        memory.sweep(configs, tmp_path, processes=1)
-    assert list(recorded(tmp_path)["runs"]["run"]) == sorted(done)
-    monkeypatch.setattr(
-        memory, "train", lambda config, progress: (
-            {"run": config.run, "error": 0.1},
-            pd.DataFrame({"run": config.run, "update": [50], "error": [0.1]}),
-            None,
-        )
-    )  # fmt: skip
-    assert memory.sweep(configs, tmp_path, processes=1) == 2
-    assert memory.sweep(configs, tmp_path, processes=1) == 0
-    runs = recorded(tmp_path)["runs"].set_index("run")["error"]
-    # The first two are those of the first sweep, the others of the second.
-    assert list(runs[[c.run for c in configs]]) == [0.5, 0.5, 0.1, 0.1] and len(runs) == 4
-
-
-def test_a_curve_without_its_run_is_not_read(tmp_path):
-    files = {"curves": "curves.csv.bz2", "runs": "runs.csv"}
-    pd.DataFrame({"run": ["a", "a", "b"], "error": 1.0}).to_csv(tmp_path / "curves.csv.bz2")
-    assert records.load(tmp_path, files)["curves"].empty
-    pd.DataFrame({"run": ["a"]}).to_csv(tmp_path / "runs.csv")
-    assert list(records.load(tmp_path, files)["curves"]["run"]) == ["a", "a"]
-
-
 def test_the_recorded_runs_are_the_grid_and_follow_from_their_curves():
-    tables = recorded()
+    tables = load_tables(MEMORY_FILES)
     runs, curves = tables["runs"].set_index("run"), tables["curves"]
-    assert set(runs.index) == {c.run for c in grid()} and runs.index.is_unique
+    assert set(runs.index) == {s.name for s in planned_memory_runs()} and runs.index.is_unique
     assert set(curves["run"]) == set(runs.index)
     for name, curve in curves.groupby("run"):
         row, task = runs.loc[name], TASKS[runs.loc[name, "task"]]
-        assert curve["update"].iloc[-1] == row["updates"] <= memory.UPDATES
+        assert curve["update"].iloc[-1] == row["updates"] <= UPDATES
         assert curve["error"].iloc[-1] == row["error"]
         two = curve["error"].rolling(2).max() <= task.solved
         assert two.iloc[-1] == row["solved"] and not two.iloc[:-1].any(), name
-        assert row["solved"] or row["updates"] == memory.UPDATES
-
-
-def test_every_configuration_has_a_name_of_its_own():
-    names = [c.run for c in grid()]
-    assert len(set(names)) == len(names) == 5 * 2 * 4 * 5
+        assert row["solved"] or row["updates"] == UPDATES

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers import cells, packed
+from helpers import cells, layers
 
 NAMES = ("SimpleRNN", "LSTM", "GRU")
 LENGTHS = np.array([4, 9, 1, 7, 7])
@@ -14,13 +14,13 @@ MASK = np.arange(9) < LENGTHS[:, None]
 
 def twins(name, rng, **options):
     """Return the Keras layer and the packed one with the same random weights, on 3 features."""
-    layers = [getattr(module, name)(6, **options) for module in (keras.layers, packed)]
-    for layer in layers:
+    pair = [getattr(module, name)(6, **options) for module in (keras.layers, layers)]
+    for layer in pair:
         layer.build((None, None, 3))
-    weights = [rng.normal(0, 0.5, w.shape) for w in layers[0].get_weights()]
-    for layer in layers:
+    weights = [rng.normal(0, 0.5, w.shape) for w in pair[0].get_weights()]
+    for layer in pair:
         layer.set_weights(weights)
-    return layers
+    return pair
 
 
 def run(layer, x, target, mask):
@@ -79,11 +79,11 @@ def test_kernels_equal_the_cells_of_the_theory_chapters(name):
     x, d_h = rng.normal(size=(5, 9, 3)), rng.normal(size=(5, 9, 6))
     trace = cells.forward(cell, x, MASK)
     expected = cells.backward(cell, trace, d_h * MASK[..., None])
-    found, h, saved = packed.forward(name, x, MASK, cell.W_x, cell.W_h, cell.b)
+    found, h, saved = layers.forward(name, x, MASK, cell.W_x, cell.W_h, cell.b)
     assert np.allclose(h, trace.h.reshape(-1, 6)[found.rows], atol=1e-12)
     assert np.allclose(h[found.last], trace.state[0], atol=1e-12)
     by_step = d_h.reshape(-1, 6)[found.rows]
-    d_x, *d_weights = packed.backward(name, by_step, x, cell.W_x, cell.W_h, cell.b, found, h, saved)
+    d_x, *d_weights = layers.backward(name, by_step, x, cell.W_x, cell.W_h, cell.b, found, h, saved)
     assert cells.relative_error(d_x, expected.x) < 1e-12
     for array, by in zip(d_weights, ("W_x", "W_h", "b"), strict=True):
         assert cells.relative_error(array, expected.weights[by]) < 1e-12
@@ -108,21 +108,21 @@ def test_padding_reaches_nothing_whatever_it_is(name):
 def test_other_masks_are_refused(row):
     mask = np.array([[1, 1, 1], row], bool)
     with pytest.raises(ValueError, match="sequence 1 of the batch: found the mask"):
-        packed.Packing.of(mask)
+        layers.Packing.of(mask)
 
 
 @pytest.mark.parametrize("option", [{"activation": "relu"}, {"recurrent_dropout": 0.1}])
 def test_options_that_are_not_computed_are_refused(option):
     (name,) = option
     with pytest.raises(ValueError, match=f"LSTM: found {name}="):
-        packed.LSTM(4, **option)
+        layers.LSTM(4, **option)
     with pytest.raises(ValueError, match="GRU: found reset_after=False"):
-        packed.GRU(4, reset_after=False)
+        layers.GRU(4, reset_after=False)
 
 
 def test_an_initial_state_is_refused():
     with pytest.raises(ValueError, match="found an initial_state; expected None"):
-        packed.SimpleRNN(4)(np.zeros((1, 2, 3), np.float32), initial_state=np.zeros((1, 4)))
+        layers.SimpleRNN(4)(np.zeros((1, 2, 3), np.float32), initial_state=np.zeros((1, 4)))
 
 
 def test_a_saved_model_gives_the_same_answers(tmp_path):
@@ -130,8 +130,8 @@ def test_a_saved_model_gives_the_same_answers(tmp_path):
         [
             keras.Input((None, 3)),
             keras.layers.Masking(-1.0),
-            keras.layers.Bidirectional(packed.GRU(4, return_sequences=True)),
-            packed.LSTM(4),
+            keras.layers.Bidirectional(layers.GRU(4, return_sequences=True)),
+            layers.LSTM(4),
         ]
     )
     model.save(tmp_path / "model.keras")

@@ -1,60 +1,86 @@
-"""Read the recorded runs beside the report's numbers."""
+"""Read the recorded runs, and set them beside the report's numbers."""
 
-import heapq
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.stats import ttest_1samp
-from sklearn.dummy import DummyClassifier
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 
+from helpers.data import DATA
 from helpers.models import CELLS
-from helpers.padding import resample_by_arc_length, scale_per_file, segment_means
-from helpers.training import RESULTS, load_results
+
+RESULTS = DATA / "results"
+# The last table of each kind has one row a run.
+RUN_FILES = {"curves": "curves.csv.bz2", "predictions": "predictions.csv.bz2", "runs": "runs.csv"}
+MEMORY_FILES = {"curves": "memory_curves.csv.bz2", "runs": "memory_runs.csv"}
 
 
-def recorded(dataset, protocol="validated", cells=CELLS):
+def load_tables(files, folder=RESULTS):
+    """Read the tables of recorded runs.
+
+    Parameters
+    ----------
+    files : dict
+        :data:`RUN_FILES` (the two data sets) or :data:`MEMORY_FILES` (tasks that measure memory).
+    folder : str or Path
+
+    Returns
+    -------
+    dict of pandas.DataFrame
+        ``runs`` (one row a run), ``curves`` (one row a judgement) and of the data sets
+        ``predictions`` (one row a sample of the validation and the test split), all with a column
+        ``run`` and sorted by it. Empty where nothing is recorded. A run counts once its row is in
+        ``runs``.
+    """
+    tables = {}
+    for name, file in files.items():
+        path = Path(folder) / file
+        tables[name] = pd.read_csv(path) if path.exists() else pd.DataFrame({"run": []})
+    known = tables["runs"]["run"]
+    return {
+        name: table[table["run"].isin(known)].sort_values("run", kind="stable", ignore_index=True)
+        for name, table in tables.items()
+    }
+
+
+def recorded(dataset, protocol="validated", layers=CELLS):
     """Return the recorded runs of one data set and protocol, with their curves and predictions.
 
-    Sorted by cell, in the order asked for, architecture and seed.
+    Sorted by layer, in the order asked for, architecture and seed.
 
     Parameters
     ----------
     dataset : str
         ``handwriting`` or ``cv_segments``.
     protocol : str
-    cells : sequence of str
+    layers : sequence of str
+        Some of :data:`helpers.models.LAYERS`.
 
     Returns
     -------
     runs, curves, predictions : pandas.DataFrame
-        As :func:`helpers.training.load_results` describes them; ``curves`` and ``predictions``
-        also carry ``cell``, ``architecture`` and ``seed``.
+        As :func:`load_tables` describes them; ``curves`` and ``predictions`` also carry ``layer``,
+        ``architecture`` and ``seed``.
 
     Raises
     ------
     ValueError
         If no such run is recorded.
     """
-    tables = load_results()
+    tables = load_tables(RUN_FILES)
     runs = tables["runs"]
     if len(runs):
-        runs = runs[
-            (runs["dataset"] == dataset) & (runs["protocol"] == protocol) & runs["cell"].isin(cells)
-        ]
+        runs = runs.query("dataset == @dataset and protocol == @protocol and layer in @layers")
     if not len(runs):
         raise ValueError(f"found no {protocol} runs of {dataset}; expected some: make results")
-    place = {cell: k for k, cell in enumerate(cells)}
+    place = {layer: k for k, layer in enumerate(layers)}
     runs = runs.sort_values(
-        ["cell", "architecture", "seed"],
-        key=lambda column: column.map(place) if column.name == "cell" else column,
+        ["layer", "architecture", "seed"],
+        key=lambda column: column.map(place) if column.name == "layer" else column,
         ignore_index=True,
     )
-    keys = runs[["run", "cell", "architecture", "seed"]]
+    keys = runs[["run", "layer", "architecture", "seed"]]
     return runs, keys.merge(tables["curves"], on="run"), keys.merge(tables["predictions"], on="run")
 
 
@@ -71,7 +97,7 @@ def run_table(runs):
         A row a run: accuracies on all splits, balanced accuracy and macro-F1 on test.
     """
     titles = {
-        "cell": "cell",
+        "layer": "layer",
         "architecture": "architecture",
         "epochs": "epochs",
         "train_accuracy": "train",
@@ -84,7 +110,7 @@ def run_table(runs):
 
 
 def chosen_architectures(runs):
-    """Return, for each cell, the architecture with the best mean validation accuracy.
+    """Return, for each kind of layer, the architecture with the best mean validation accuracy.
 
     Parameters
     ----------
@@ -93,10 +119,10 @@ def chosen_architectures(runs):
     Returns
     -------
     dict
-        ``{cell: architecture}``.
+        ``{layer: architecture}``.
     """
-    mean = runs.groupby(["cell", "architecture"])["validation_accuracy"].mean()
-    return {cell: int(mean[cell].idxmax()) for cell in dict.fromkeys(runs["cell"])}
+    mean = runs.groupby(["layer", "architecture"])["validation_accuracy"].mean()
+    return {layer: int(mean[layer].idxmax()) for layer in dict.fromkeys(runs["layer"])}
 
 
 def seed_interval(scores, confidence=0.95):
@@ -173,7 +199,7 @@ def reported_among_seeds(runs, reported):
         seeds, and whether the figure lies ``below``, ``inside`` or ``above``.
     """
     rows = []
-    for (cell, number), group in runs.groupby(["cell", "architecture"], sort=False):
+    for (cell, number), group in runs.groupby(["layer", "architecture"], sort=False):
         if cell not in reported:
             continue
         # The report prints k/n with the rounding errors of float32.
@@ -181,7 +207,7 @@ def reported_among_seeds(runs, reported):
         low, high = group["test_accuracy"].min().round(3), group["test_accuracy"].max().round(3)
         rows.append(
             {
-                "cell": cell,
+                "layer": cell,
                 "architecture": number,
                 "report": figure,
                 "lowest": low,
@@ -215,13 +241,13 @@ def hardest_files(predictions):
     return table.reset_index().sort_values(["right", "file"], ignore_index=True)
 
 
-def pooled_confusion(predictions, cell, architecture, classes):
+def pooled_confusion(predictions, layer, architecture, classes):
     """Count the test predictions of all seeds of one network.
 
     Parameters
     ----------
     predictions : pandas.DataFrame
-    cell : str
+    layer : str
     architecture : int
     classes : sequence of str
 
@@ -231,7 +257,7 @@ def pooled_confusion(predictions, cell, architecture, classes):
         Rows are true classes.
     """
     p = predictions[
-        (predictions["cell"] == cell)
+        (predictions["layer"] == layer)
         & (predictions["architecture"] == architecture)
         & (predictions["split"] == "test")
     ]
@@ -266,106 +292,7 @@ def recall_by_class(matrix):
     return np.diag(matrix) / matrix.sum(axis=1)
 
 
-def makespan(seconds, processes):
-    """Return when the last of some runs ends, if each free process takes the next in line.
-
-    Parameters
-    ----------
-    seconds : sequence of float
-        What each run takes, in the order of the sweep.
-    processes : int
-
-    Returns
-    -------
-    float
-        Seconds from the start of the first run. A sweep cannot take less than its longest run.
-    """
-    free = [0.0] * processes
-    for duration in seconds:
-        heapq.heapreplace(free, free[0] + duration)
-    return max(free)
-
-
-def sweep_costs(runs, processes=(2, 16, 200)):
-    """Compute what recorded runs cost, and would cost on more cores.
-
-    Parameters
-    ----------
-    runs : pandas.DataFrame
-        With the columns ``protocol`` and ``seconds``, measured in processes of one thread each.
-    processes : sequence of int
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per protocol and one for all: runs, core hours, and hours from start to end.
-    """
-    parts = [*runs.groupby("protocol", sort=False), ("all", runs)]
-    return pd.DataFrame(
-        [
-            {"protocol": name, "runs": len(part), "core hours": part["seconds"].sum() / 3600}
-            | {f"hours on {n} cores": makespan(part["seconds"], n) / 3600 for n in processes}
-            for name, part in parts
-        ]
-    )
-
-
-def score_baselines(dataset):
-    """Score on the test split what a recurrent network has to beat.
-
-    Parameters
-    ----------
-    dataset : SequenceDataset
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns ``dataset, data, model, test_accuracy``: the majority class; for strokes logistic
-        regression on 40 points by arc length, for CV segments a support vector machine on the
-        means of five segments.
-    """
-    if dataset.name == "handwriting":
-        name, model = "logistic regression", LogisticRegression(max_iter=5000)
-        train, test = (
-            [resample_by_arc_length(scale_per_file(x)).ravel() for x in split.x]
-            for split in (dataset.train, dataset.test)
-        )
-    else:
-        name, model = "SVM on segment means", make_pipeline(StandardScaler(), SVC(C=10))
-        train, test = ([segment_means(x) for x in s.x] for s in (dataset.train, dataset.test))
-    models = {"majority class": DummyClassifier(), name: model}
-    return pd.DataFrame(
-        {
-            "dataset": dataset.name,
-            "data": dataset.digest,
-            "model": list(models),
-            "test_accuracy": [
-                m.fit(train, dataset.train.y).score(test, dataset.test.y) for m in models.values()
-            ],
-        }
-    )
-
-
 def recorded_baselines(dataset):
     """Return the recorded test accuracy of each baseline of one data set, by name."""
     table = pd.read_csv(RESULTS / "baselines.csv").query("dataset == @dataset")
     return dict(zip(table["model"], table["test_accuracy"], strict=True))
-
-
-def replay_stopping_rule(losses, threshold=1e-4):
-    """Return the epoch after which the report's rule would have stopped a recorded curve.
-
-    Parameters
-    ----------
-    losses : array, shape (epochs,)
-        Mean training loss of each epoch.
-    threshold : float
-
-    Returns
-    -------
-    float
-        The first epoch, from 1, whose loss differs by less than ``threshold`` from the one
-        before; NaN if there is none.
-    """
-    still = np.flatnonzero(np.abs(np.diff(losses)) < threshold)
-    return float(still[0] + 2) if len(still) else np.nan

@@ -1,4 +1,4 @@
-"""Two tasks that measure memory, and recorded runs of the NumPy cells on them."""
+"""Two tasks that measure memory, and training of the NumPy cells on them."""
 
 import dataclasses
 import sys
@@ -10,12 +10,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from helpers import records
 from helpers.cells import CELLS, Network, cross_entropy, squared_error
-from helpers.data import DATA
 
-RESULTS = DATA / "results"
-FILES = {"curves": "memory_curves.csv.bz2", "runs": "memory_runs.csv"}
 SYMBOLS, REMEMBERED = 4, 5  # of the copy task
 BATCH, UNITS, UPDATES, EVERY = 32, 32, 2000, 50
 # Of 0.001, 0.003 and 0.01 in pilot runs at short lags with seed 0, which is not recorded: the RNN
@@ -137,7 +133,7 @@ TASKS = {
 
 
 @dataclass(frozen=True)
-class MemoryConfig:
+class TaskSettings:
     """What decides a run.
 
     Attributes
@@ -164,13 +160,13 @@ class MemoryConfig:
         return f"LSTM, bias {self.forget_bias}" if self.forget_bias else self.cell
 
     @property
-    def run(self):
+    def name(self):
         """The name of the run in tables."""
         parts = [self.task, self.cell, self.forget_bias.replace(" ", ""), self.lag, self.seed]
         return "-".join(str(part) for part in parts if part != "")
 
 
-def train(config, updates=UPDATES, progress=True):
+def train(settings, updates=UPDATES, progress=True):
     """Train one network of 32 units on fresh batches until the task is solved, or the end.
 
     Adam with the norm of the whole gradient clipped to 1; the gradients are those of
@@ -179,7 +175,7 @@ def train(config, updates=UPDATES, progress=True):
 
     Parameters
     ----------
-    config : MemoryConfig
+    settings : TaskSettings
     updates : int
         At most.
     progress : bool
@@ -187,7 +183,7 @@ def train(config, updates=UPDATES, progress=True):
     Returns
     -------
     row : dict
-        Configuration, updates, last error, whether it is solved, seconds.
+        Settings, updates, last error, whether it is solved, seconds.
     curve : pandas.DataFrame
         ``run, update, error``.
     network : Network
@@ -195,32 +191,32 @@ def train(config, updates=UPDATES, progress=True):
     import keras
 
     started = time.perf_counter()
-    task = TASKS[config.task]
-    rng = np.random.default_rng(config.seed)
-    x_judged, y_judged = task.draw(np.random.default_rng(10_000 + config.seed), 500, config.lag)
+    task = TASKS[settings.task]
+    rng = np.random.default_rng(settings.seed)
+    x_judged, y_judged = task.draw(np.random.default_rng(10_000 + settings.seed), 500, settings.lag)
     options = {}
-    if config.cell == "LSTM":
+    if settings.cell == "LSTM":
         bias = {"0": 0.0, "1": 1.0, "log T": np.log(x_judged.shape[1])}
-        options["forget_bias"] = bias[config.forget_bias]
+        options["forget_bias"] = bias[settings.forget_bias]
     network = Network.random(
-        rng, CELLS[config.cell], x_judged.shape[2], [UNITS], task.outputs, **options
+        rng, CELLS[settings.cell], x_judged.shape[2], [UNITS], task.outputs, **options
     ).astype(np.float32)
-    adam = keras.optimizers.Adam(LEARNING_RATES[config.cell], global_clipnorm=1.0)
+    adam = keras.optimizers.Adam(LEARNING_RATES[settings.cell], global_clipnorm=1.0)
     variables = [keras.Variable(weight) for weight in network.weights.values()]
     curve = []
     bar = tqdm(
-        total=updates, file=sys.stdout, disable=not progress, desc=config.model,
+        total=updates, file=sys.stdout, disable=not progress, desc=settings.model,
         bar_format="{desc} {bar:20} update {n} of {total}, {elapsed}{postfix}",
     )  # fmt: skip
     for update in range(1, updates + 1):
-        x, y = task.draw(rng, BATCH, config.lag)
+        x, y = task.draw(rng, BATCH, settings.lag)
         _, gradients = network.loss_and_gradients(x, y, every_step=task.every_step, loss=task.loss)
         adam.apply([keras.ops.convert_to_tensor(gradients[n]) for n in network.weights], variables)
         for weight, variable in zip(network.weights.values(), variables, strict=True):
             weight[...] = variable.numpy()
         if update % EVERY == 0 or update == updates:
             outputs = network.outputs(x_judged, every_step=task.every_step)
-            curve.append((config.run, update, task.error(outputs, y_judged)))
+            curve.append((settings.name, update, task.error(outputs, y_judged)))
             bar.set_postfix({"error": f"{curve[-1][2]:.3f}"}, refresh=False)
             bar.update(update - bar.n)
             if len(curve) > 1 and max(curve[-1][2], curve[-2][2]) <= task.solved:
@@ -229,10 +225,10 @@ def train(config, updates=UPDATES, progress=True):
     curve = pd.DataFrame(curve, columns=["run", "update", "error"])
     last = curve["error"].iloc[-2:].max()
     row = {
-        "run": config.run,
-        **dataclasses.asdict(config),
-        "model": config.model,
-        "learning_rate": LEARNING_RATES[config.cell],
+        "run": settings.name,
+        **dataclasses.asdict(settings),
+        "model": settings.model,
+        "learning_rate": LEARNING_RATES[settings.cell],
         "updates": update,
         "error": curve["error"].iloc[-1],
         "solved": bool(last <= task.solved),
@@ -241,52 +237,3 @@ def train(config, updates=UPDATES, progress=True):
         "seconds": round(time.perf_counter() - started, 1),
     }
     return row, curve, network
-
-
-# --- The recorded runs ------------------------------------------------------------------------
-
-
-def grid(seeds=range(1, 6)):
-    """Return every configuration that is recorded, one seed of all before the next seed."""
-    models = [("SimpleRNN", ""), ("LSTM", "0"), ("LSTM", "1"), ("LSTM", "log T"), ("GRU", "")]
-    return [
-        MemoryConfig(name, cell, bias, lag, seed)
-        for seed in seeds
-        for name, task in TASKS.items()
-        for lag in task.lags
-        for cell, bias in models
-    ]
-
-
-def recorded(folder=RESULTS):
-    """Read the recorded runs: tables ``runs`` and ``curves``, as :func:`train` returns them."""
-    return records.load(folder, FILES)
-
-
-def sweep(configs, folder=RESULTS, **options):
-    """Make the runs that are missing.
-
-    Each finished run is stored at once, so a sweep that is stopped loses only the runs under way;
-    started again, it repeats none.
-
-    Parameters
-    ----------
-    configs : list of MemoryConfig
-    folder : str or Path
-    **options
-        How many run at a time and where, as in :func:`helpers.records.sweep`.
-
-    Returns
-    -------
-    int
-        How many runs were missing, and made.
-    """
-    known = set(recorded(folder)["runs"]["run"])
-    missing = [(config,) for config in configs if config.run not in known]
-    records.sweep(_tables, missing, folder, FILES, **options)
-    return len(missing)
-
-
-def _tables(config):
-    row, curve, _ = train(config, progress=False)
-    return {"runs": pd.DataFrame([row]), "curves": curve}

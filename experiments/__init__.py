@@ -1,0 +1,1 @@
+"""What makes the recorded runs in ``data/results``, and measures their speed."""

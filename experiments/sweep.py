@@ -1,0 +1,145 @@
+"""Make the runs that are missing, several at a time, here or on a cluster."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import keras
+import pandas as pd
+from joblib import Parallel, delayed, parallel_config
+from tqdm import tqdm
+
+from experiments import store
+from helpers import tasks, training
+from helpers.runs import MEMORY_FILES, RUN_FILES, load_tables
+
+BACKENDS = ("loky", "dask")
+
+
+def make(function, work, files, folder, processes=2, backend="loky", scheduler=None):
+    """Make runs and keep each as soon as it is finished.
+
+    Stopped at any moment, it loses only the runs under way.
+
+    Parameters
+    ----------
+    function : callable
+        Returns the tables of one run, as :func:`experiments.store.save` takes them.
+    work : list of tuple
+        The arguments of each call.
+    files : dict
+        As in :func:`helpers.runs.load_tables`.
+    folder : str or Path
+    processes : int
+        On this machine, one thread each; a cluster uses all its workers.
+    backend : str
+        Of joblib: ``loky`` for processes of this machine, ``dask`` for a Dask cluster that is
+        already there.
+    scheduler : str, optional
+        Address of the Dask scheduler, ``tcp://host:8786``.
+
+    Raises
+    ------
+    ValueError
+        If the backend is unknown, or Dask is given no scheduler.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"found backend {backend!r}; expected one of {', '.join(BACKENDS)}")
+    if backend == "dask" and not scheduler:
+        raise ValueError("backend dask: found no scheduler; expected its address, tcp://host:8786")
+    # What processes read when they start; one thread a process is fastest in all.
+    threads = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OPENBLAS_NUM_THREADS")
+    os.environ.update(dict.fromkeys(threads, "1"))
+    options = {"n_jobs": processes} if backend == "loky" else {"scheduler_host": scheduler}
+    with parallel_config(backend=backend, **options):
+        made = Parallel(return_as="generator_unordered")(delayed(function)(*each) for each in work)
+        for tables in tqdm(made, total=len(work), desc="runs", unit="run"):
+            store.save(tables, files, folder)
+    store.export(files, folder)
+
+
+def is_recorded(settings, digest, runs):
+    """Whether a run of these settings on these data is in the table."""
+    same = runs[runs["run"] == settings.name]
+    return len(same) > 0 and all(
+        same.iloc[0][key] == value
+        for key, value in (dataclasses.asdict(settings) | {"data": digest}).items()
+    )
+
+
+def sweep(datasets, planned, folder, **options):
+    """Make the runs on data sets that are not recorded yet.
+
+    Parameters
+    ----------
+    datasets : dict of SequenceDataset
+        By name.
+    planned : list of helpers.training.RunSettings
+    folder : str or Path
+    **options
+        How many at a time and where, as in :func:`make`.
+
+    Returns
+    -------
+    int
+        How many runs were missing, and made.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds runs on other data, which these would replace.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    store.export(RUN_FILES, folder)  # what an interrupted sweep left
+    runs = load_tables(RUN_FILES, folder)["runs"]
+    for name, dataset in datasets.items():
+        others = set(runs.loc[runs["dataset"] == name, "data"]) if len(runs) else set()
+        if others - {dataset.digest}:
+            raise ValueError(
+                f"{folder}: found runs on {name} data {', '.join(sorted(others))}; expected "
+                f"{dataset.digest}, the data given: keep runs on other data in another folder"
+            )
+    missing = [s for s in planned if not is_recorded(s, datasets[s.dataset].digest, runs)]
+    work = [(datasets[s.dataset], s) for s in missing]
+    make(_fit, work, RUN_FILES, folder, **options)
+    return len(missing)
+
+
+def sweep_memory(planned, folder, **options):
+    """Make the runs on memory tasks that are not recorded yet.
+
+    Parameters
+    ----------
+    planned : list of helpers.tasks.TaskSettings
+    folder, **options
+        As in :func:`sweep`.
+
+    Returns
+    -------
+    int
+        How many runs were missing, and made.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    store.export(MEMORY_FILES, folder)
+    known = set(load_tables(MEMORY_FILES, folder)["runs"]["run"])
+    missing = [(settings,) for settings in planned if settings.name not in known]
+    make(_train_on_task, missing, MEMORY_FILES, folder, **options)
+    return len(missing)
+
+
+def _fit(dataset, settings):
+    """Fit in a worker and leave the model there: only tables travel back."""
+    run = training.fit(dataset, settings, progress=False)
+    keras.backend.clear_session()
+    return {
+        "curves": run.curve,
+        "predictions": run.predictions,
+        "runs": pd.DataFrame([run.row]),
+    }
+
+
+def _train_on_task(settings):
+    row, curve, _ = tasks.train(settings, progress=False)
+    return {"runs": pd.DataFrame([row]), "curves": curve}

@@ -1,0 +1,82 @@
+"""Reading recorded runs beside the report."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.plan import PLAN, planned_runs
+from helpers.data import REPORT_CLASSES
+from helpers.runs import (
+    RESULTS,
+    RUN_FILES,
+    load_tables,
+    recorded,
+    recorded_baselines,
+)
+
+TEST_FILES = {
+    "handwriting": [20, 20, 20, 20, 20],
+    "cv_segments": [52, 243, 47, 48, 53],
+}
+
+
+def test_asking_for_runs_that_are_not_there():
+    with pytest.raises(ValueError, match="found no report runs of handwriting; expected some"):
+        recorded("handwriting", protocol="report", layers=("none",))
+
+
+def test_recorded_baselines_are_those_of_the_data_of_the_runs():
+    table = pd.read_csv(RESULTS / "baselines.csv")
+    runs = load_tables(RUN_FILES)["runs"]
+    for dataset, sizes in TEST_FILES.items():
+        digests = set(table[table["dataset"] == dataset]["data"])
+        assert digests == set(runs[runs["dataset"] == dataset]["data"])
+        baselines = recorded_baselines(dataset)
+        assert baselines["majority class"] == pytest.approx(max(sizes) / sum(sizes), abs=1e-5)
+        assert max(baselines.values()) > baselines["majority class"] + 0.2
+
+
+def test_the_recorded_runs_add_up():
+    tables = load_tables(RUN_FILES)
+    runs = tables["runs"].set_index("run")
+    assert runs.index.is_unique and (runs["origin"] == "course").all()
+    curves = tables["curves"].groupby("run")["epoch"].agg(["max", "size"])
+    curves = curves.reindex(runs.index)
+    assert (curves["max"] == runs["epochs"]).all() and (curves["size"] == runs["epochs"]).all()
+    right = tables["predictions"].assign(right=lambda t: t["label"] == t["predicted"])
+    right = right.pivot_table(index="run", columns="split", values="right")
+    assert set(right.index) == set(runs.index)
+    for split in ("validation", "test"):
+        recorded = runs.loc[right.index, f"{split}_accuracy"]
+        assert np.allclose(right[split], recorded, atol=1e-5, equal_nan=True)
+    assert right["test"].notna().all()
+    unseen = (runs["validation"] > 0) & ~runs["refit"]
+    assert (right["validation"].notna() == unseen[right.index]).all()
+    # All of the test split, or a fifth of the train split; folds of whole speakers differ in size.
+    sizes = {"handwriting": [100], "cv_segments": [443], "by_file": [354, 355]}
+    tested = tables["predictions"].query("split == 'test'").groupby("run").size()
+    for run, size in tested.items():
+        dataset, split = runs.loc[run, ["dataset", "split"]]
+        if split != "by_speaker":
+            assert size in sizes[split if split == "by_file" else dataset], run
+    # The class predicted is the likeliest, up to the rounding of the probabilities.
+    test = tables["predictions"].query("split == 'test'")
+    p = test.filter(regex="^p[1-5]$").to_numpy()
+    named = test["predicted"].map(
+        {c: k for classes in REPORT_CLASSES.values() for k, c in enumerate(classes)}
+    )
+    chosen = p[np.arange(len(p)), named]
+    assert (p.max(axis=1) - chosen < 0.0011).all() and np.allclose(p.sum(axis=1), 1, atol=0.003)
+
+
+@pytest.mark.parametrize("protocol", dict.fromkeys(row.protocol for row in PLAN))
+def test_every_planned_run_is_recorded_and_no_other(protocol):
+    runs = load_tables(RUN_FILES)["runs"].query("protocol == @protocol")
+    found = {row.run: row for row in runs.itertuples()}
+    expected = planned_runs([protocol])
+    assert set(found) == {settings.name for settings in expected} and len(runs) == len(expected)
+    for settings in expected:
+        for key, value in dataclasses.asdict(settings).items():
+            assert getattr(found[settings.name], key) == value, (settings.name, key)
