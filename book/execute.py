@@ -20,6 +20,8 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from book.stale import KEY, NOTEBOOKS, ROOT, changed, expressions, made_from
 
 SECONDS = 900  # a cell may take
+# Notebooks as text show what people write, not what is stored here.
+TEXT = {"cell_metadata_filter": "all,-user_expressions"}
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 # Runs in the kernel before the first cell, and notes the files that are opened to be read.
 WATCH = """
@@ -197,6 +199,7 @@ def execute(path, target=None):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = tidy(cell.outputs)
+    notebook.metadata["jupytext"] = TEXT
     notebook.metadata.language_info.pop("version", None)  # of the Python that happened to run it
     notebook.metadata[KEY] = made_from(notebook, *dependencies(notebook, *client.used))
     if path.read_bytes() != before:
