@@ -214,12 +214,13 @@ def main():
     parser.add_argument("--all", action="store_true", help="those too that are not stale")
     arguments = parser.parse_args()
     paths = [p.resolve() for p in arguments.notebooks] or sorted(NOTEBOOKS.glob("*.ipynb"))
+    reasons = {path: changed(path) for path in paths}
+    chosen = [path for path in paths if reasons[path] or arguments.all]
+    if not chosen:
+        print("nothing is stale; ALL=1 or NOTEBOOKS=… executes all the same")
     failures = {}
-    for path in paths:
-        reasons = changed(path)
-        if not reasons and not arguments.all:
-            continue
-        print(f"{path.name}: changed {', '.join(reasons) or 'nothing'}", flush=True)
+    for path in chosen:
+        print(f"{path.name}: changed {', '.join(reasons[path]) or 'nothing'}", flush=True)
         started = time.perf_counter()
         try:
             execute(path)
@@ -229,7 +230,7 @@ def main():
         else:
             print(f"  stored after {time.perf_counter() - started:.0f} s", flush=True)
     if failures:
-        print(f"\n{len(failures)} of {len(paths)} failed and keep their old outputs:")
+        print(f"\n{len(failures)} of {len(chosen)} failed and keep their old outputs:")
         for failed, reason in failures.items():
             print(f"- {failed}: {reason}")
     return bool(failures)
