@@ -26,6 +26,10 @@ In a sentence {eval}`f"{a:.2f}"`, negative {eval}`f"{b:+.1f}"`, tiny {eval}`f"{t
 
 - In an item {eval}`f"{a:.3f}"`.
 
+  :::{note}
+  In a box in an item {eval}`words["it's"]`.
+  :::
+
 | in a table |
 |---|
 | {eval}`f"{a:.4f}"` |
@@ -282,7 +286,18 @@ def test_a_page_shows_the_stored_values_everywhere(executed, tmp_path):
     assert not warnings
     shown = [number.get_text() for number in page.select("span.book-number")]
     assert shown == [
-        *("0.97", "−0.5", "3 × 10−5", "3-5", "0.973", "0.9730", "0.97300", "it’s", "0.973000"),
+        *(
+            "0.97",
+            "−0.5",
+            "3 × 10−5",
+            "3-5",
+            "0.973",
+            "it’s",
+            "0.9730",
+            "0.97300",
+            "it’s",
+            "0.973000",
+        ),
         *("2", "0.9730000", "0.97300000", "0.973000000", "0.10"),
     ]
     assert page.select_one("span.book-number sup").get_text() == "−5"
@@ -291,8 +306,9 @@ def test_a_page_shows_the_stored_values_everywhere(executed, tmp_path):
 
 def test_a_value_that_is_missing_is_a_warning_that_names_it(executed, tmp_path):
     notebook = nbformat.read(executed, as_version=4)
-    notebook.cells[0].source += "\n\n{eval}`missing + 1`"
+    notebook.cells[0].source += "\n\n{eval}`missing + 1` and {eval}`2`"  # another cell's
     other = tmp_path / "other.ipynb"
     nbformat.write(notebook, other)
     _, warnings = build(other, tmp_path / "site")
-    assert "index, cell 0: no value is stored for {eval}`missing + 1`" in warnings
+    for expression in ("missing + 1", "2"):
+        assert f"index, cell 0: no value is stored for {{eval}}`{expression}`" in warnings
