@@ -71,19 +71,22 @@ def test_bidirectional_wraps_packed_layers(name, every):
         assert np.allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.parametrize("parts", [1, 2, 9])
 @pytest.mark.parametrize("name", NAMES)
-def test_kernels_equal_the_cells_of_the_theory_chapters(name):
+def test_kernels_equal_the_cells_of_the_theory_chapters(name, parts):
     rng = np.random.default_rng(2)
     cell = cells.CELLS[name].random(rng, 3, 6)
     cell.b += rng.normal(size=cell.b.shape)
     x, d_h = rng.normal(size=(5, 9, 3)), rng.normal(size=(5, 9, 6))
     trace = cells.forward(cell, x, MASK)
     expected = cells.backward(cell, trace, d_h * MASK[..., None])
-    found, h, saved = layers.forward(name, x, MASK, cell.W_x, cell.W_h, cell.b)
-    assert np.allclose(h, trace.h.reshape(-1, 6)[found.rows], atol=1e-12)
-    assert np.allclose(h[found.last], trace.state[0], atol=1e-12)
+    found = layers.Packing.of(MASK, parts=parts)
+    weights = (cell.W_x, cell.W_h, cell.b)
+    states = layers.forward(name, x, found, *weights)
+    assert np.allclose(states[0], trace.h.reshape(-1, 6)[found.rows], atol=1e-12)
+    assert np.allclose(states[0][found.last], trace.state[0], atol=1e-12)
     by_step = d_h.reshape(-1, 6)[found.rows]
-    d_x, *d_weights = layers.backward(name, by_step, x, cell.W_x, cell.W_h, cell.b, found, h, saved)
+    d_x, *d_weights = layers.backward(name, by_step, x, found, *weights, states)
     assert cells.relative_error(d_x, expected.x) < 1e-12
     for array, by in zip(d_weights, ("W_x", "W_h", "b"), strict=True):
         assert cells.relative_error(array, expected.weights[by]) < 1e-12
