@@ -29,20 +29,16 @@ test: $(INSTALLED) $(SITE) $(ZIP)  ## check everything, on the sample that ships
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	SEQUENCE_DATA=data/sample $(BIN)/pytest -n 2 --dist loadfile tests
-	$(BIN)/python tests/with_solutions.py _build/with_solutions $(NOTEBOOKS)
+	PYTHONPATH=. $(BIN)/python tests/with_solutions.py _build/with_solutions $(NOTEBOOKS)
 	SEQUENCE_DATA="$(abspath data/sample)" $(BIN)/pytest --nbval-lax --nbval-current-env \
 		--nbval-cell-timeout=600 -n 2 --dist loadfile _build/with_solutions
 
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab [DATA=folder or zip]
 	$(with_data) $(BIN)/jupyter lab notebooks
 
-run: $(INSTALLED)  ## execute all notebooks and store their outputs [DATA=folder or zip]
-	$(with_data) $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \
-		--ExecutePreprocessor.timeout=900 --ExecutePreprocessor.record_timing=False \
-		"--ExecutePreprocessor.extra_arguments=['--IPKernelApp.capture_fd_output=False']" \
+run: $(INSTALLED)  ## execute the notebooks whose outputs are stale [ALL=1 NOTEBOOKS=… DATA=folder or zip]
+	$(with_data) $(BIN)/python -m book.execute $(if $(ALL)$(filter command,$(origin NOTEBOOKS)),--all) \
 		$(NOTEBOOKS)
-	# Of a progress bar, keep what it shows last.
-	$(BIN)/jupyter nbconvert --to notebook --coalesce-streams --inplace --log-level WARN $(NOTEBOOKS)
 
 results: $(INSTALLED)  ## record the runs that are missing in data/results [DATA=… OUT=… BACKEND=dask SCHEDULER=…]
 	$(BIN)/python -m experiments.results data $(if $(DATA),--data "$(DATA)") $(if $(OUT),--out "$(OUT)") \

@@ -1,6 +1,6 @@
-"""Copy notebooks and append the code of their solutions: what nbval then runs.
+"""Copy notebooks with what else nbval should run: expressions in the text, and solutions.
 
-Usage: ``python tests/with_solutions.py FOLDER NOTEBOOK…``
+Usage: ``PYTHONPATH=. python tests/with_solutions.py FOLDER NOTEBOOK…``
 """
 
 import re
@@ -8,6 +8,30 @@ import sys
 from pathlib import Path
 
 import nbformat
+
+from book.stale import expressions
+
+
+def with_expressions(notebook):
+    """Insert a cell that evaluates the expressions of a text behind each cell that has some.
+
+    Parameters
+    ----------
+    notebook : nbformat.NotebookNode
+
+    Returns
+    -------
+    nbformat.NotebookNode
+        The same notebook, changed.
+    """
+    cells = []
+    for cell in notebook.cells:
+        cells.append(cell)
+        if wanted := expressions(cell):
+            code = "".join(f"assert isinstance(({text}), (str, int, float))\n" for text in wanted)
+            cells.append(nbformat.v4.new_code_cell(code))
+    notebook.cells = cells
+    return notebook
 
 
 def with_solutions(notebook):
@@ -36,4 +60,5 @@ if __name__ == "__main__":
     for old in folder.glob("*.ipynb"):
         old.unlink()
     for path in paths:
-        nbformat.write(with_solutions(nbformat.read(path, as_version=4)), folder / path.name)
+        notebook = with_solutions(with_expressions(nbformat.read(path, as_version=4)))
+        nbformat.write(notebook, folder / path.name)

@@ -1,0 +1,1 @@
+"""The book: its pages, and the scripts that execute and build it."""
