@@ -229,24 +229,26 @@ def main(arguments=None):
         ]
     print(f"{'seconds an epoch':34}", *(f"{way:>7}" for way in WAYS), end="")
     print("  ", *(f"{a + '/' + b:>10}" for a, b in RATIOS))
-    ratios, rate = [], product_rate()
+    measured = {}
     for task in tasks[: given.models]:
         t = {"torch": np.nan} | measure(task, given.epochs)
-        ratios.append([t[a] / t[b] for a, b in RATIOS])
+        measured[task.name] = task, t, [t[a] / t[b] for a, b in RATIOS]
         print(f"{task.name:34}", *(f"{t[way]:7.2f}" for way in WAYS), end="")
-        print("  ", *(f"{ratio:10.2f}" for ratio in ratios[-1]), flush=True)
-    means = np.exp(np.mean(np.log(ratios), axis=0))
+        print("  ", *(f"{ratio:10.2f}" for ratio in measured[task.name][2]), flush=True)
+    means = np.exp(np.mean(np.log([ratios for *_, ratios in measured.values()]), axis=0))
     print(f"{'geometric mean':76}", *(f"{mean:10.2f}" for mean in means))
-    print(
-        f"\nmatrix products of this machine: {rate / 1e9:.0f} thousand million operations a second"
-    )
+
+    rate = product_rate()
+    print(f"\nmatrix products: {rate / 1e9:.0f} thousand million operations a second; of that")
+    task, t, _ = max(measured.values(), key=lambda m: m[0].products())
     for way in WAYS:
-        print(f"{task.name}, {way}: {task.products() / t[way] / rate:.0%} of that")
+        print(f"{task.name}, {way}: {task.products() / t[way] / rate:.0%}")
+
     print(f"\n{'growth':32}{'steps':>10}{'an epoch':>11}{'ratio':>8}{'of steps':>12}", end="")
     print(f"{'of files x longest':>20}")
-    for task in tasks[:: len(tasks) - 1]:
-        print(task.name)
-        growth(task, given.epochs)
+    for name in dict.fromkeys((next(iter(measured)), next(reversed(measured)))):
+        print(name)
+        growth(measured[name][0], given.epochs)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 from numba import get_num_threads, njit, types
-from numba.extending import overload
+from numba.extending import overload, register_jitable
 
 # --- Packing ----------------------------------------------------------------------------------
 
@@ -110,218 +110,172 @@ def _pack(lengths, sequences, time, backwards, start, rows, last):
 
 # Without numpy's error model, a check for division by zero keeps loops from being vectorised.
 _FAST = {"fastmath": True, "error_model": "numpy"}
-# Without the interpreter's lock, so that parts of a batch run on several cores.
+# Cached, and without the interpreter's lock, so that parts of a batch run on several cores.
 _KERNEL = {**_FAST, "cache": True, "nogil": True}
+# A plain 1 would be an int64, and make float64 of float32.
+_ONE, _HALF, _LARGEST = np.float32(1), np.float32(0.5), np.float32(9)
+# A ratio of polynomials within 3e-7 of tanh: minimax coefficients, as in Eigen's ptanh_float.
+_P13, _P11, _P9, _P7, _P5, _P3, _P1 = np.float32(
+    [-2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08,
+     1.48572235717979e-05, 6.37261928875436e-04, 4.89352455891786e-03]
+)  # fmt: skip
+_Q6, _Q4, _Q2, _Q0 = np.float32(
+    [1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03]
+)
 
 
 def _tanh(a):
-    """Stand for the compiled tanh below."""
+    """Stand for the compiled tanh: of the library for float64, a faster one for float32."""
 
 
 @overload(_tanh, jit_options=_FAST)
 def _compiled_tanh(a):
     if a != types.float32:
         return lambda a: math.tanh(a)
-    # A ratio of polynomials, within 3e-7 of tanh: minimax coefficients as in Eigen's ptanh_float.
-    p1, p3, p5, p7, p9, p11, p13 = np.float32(
-        [4.89352455891786e-03, 6.37261928875436e-04, 1.48572235717979e-05, 5.12229709037114e-08,
-         -8.60467152213735e-11, 2.00018790482477e-13, -2.76076847742355e-16]
-    )  # fmt: skip
-    q0, q2, q4, q6 = np.float32(
-        [4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04, 1.19825839466702e-06]
-    )
-    largest = np.float32(9)
 
     def ratio(a):
-        a = min(max(a, -largest), largest)
+        a = min(max(a, -_LARGEST), _LARGEST)
         s = a * a
-        p = (((((p13 * s + p11) * s + p9) * s + p7) * s + p5) * s + p3) * s + p1
-        return a * p / (((q6 * s + q4) * s + q2) * s + q0)
+        p = (((((_P13 * s + _P11) * s + _P9) * s + _P7) * s + _P5) * s + _P3) * s + _P1
+        return a * p / (((_Q6 * s + _Q4) * s + _Q2) * s + _Q0)
 
     return ratio
 
 
+@register_jitable(**_FAST)
 def _sigmoid(a):
-    """Stand for the compiled sigmoid below."""
+    return _HALF + _HALF * _tanh(_HALF * a)
 
 
-@overload(_sigmoid, jit_options=_FAST)
-def _compiled_sigmoid(a):
-    half = np.float32(0.5) if a == types.float32 else 0.5
-    return lambda a: half + half * _tanh(half * a)
-
-
-# --- The recurrences, on packed steps ---------------------------------------------------------
+# --- One step of one sequence -----------------------------------------------------------------
 #
-# Each works on one part of a batch. Forward: x (batch * time, m) -> h (steps, n), filled in, and
-# what the way back needs beside it. At step t sequence k of the part stands at row start + k; its
-# step before at before + k.
-# Backward: d_h (steps, n), the gradients that reach each state from outside the recurrence, not
-# through later states -> delta (steps, blocks * n), at the inputs' side and at the states' side.
+# Forward: from a = x W_x, a_h = h_before W_h, the bias and the states before, fill in h and s, and
+# replace a by the gates. The second state s is c of an LSTM; a GRU keeps h_before W_h + b there.
+# Backward: from the gradient d_h by h that arrives from outside the recurrence, and from what comes
+# back from the step after, fill in delta at the inputs' side and, where it differs, at the states'.
+# back is what came through W_h; carry what came past it.
 
 
-@njit(**_KERNEL)
-def _rnn_forward(x, rows, active, W_x, W_h, b, h):
-    n = W_h.shape[0]
-    np.dot(x[rows], W_x, h)
-    product = np.zeros((active[0], n), h.dtype)
-    before = start = 0
-    for t, going_on in enumerate(active):
-        if t:
-            np.dot(h[before : before + going_on], W_h, product[:going_on])
-        for k in range(going_on):
-            h_now, a_h = h[start + k], product[k]
-            for j in range(n):
-                h_now[j] = _tanh(h_now[j] + a_h[j] + b[j])
-        before, start = start, start + going_on
+@register_jitable(**_FAST)
+def _rnn_step(a, a_h, b, h_before, s_before, h, s):
+    for j in range(len(h)):
+        h[j] = _tanh(a[j] + a_h[j] + b[j])
 
 
-@njit(**_KERNEL)
-def _rnn_backward(d_h, active, W_h, h_before, h):
-    n, one = W_h.shape[0], h.dtype.type(1)
-    W_h_T = np.ascontiguousarray(W_h.T)
-    delta = np.empty_like(h)
-    back = np.zeros((active[0], n), h.dtype)
-    start = len(h)
-    for going_on in active[::-1]:
-        start -= going_on
-        for k in range(going_on):
-            h_now, d_now = h[start + k], d_h[start + k]
-            delta_now, back_k = delta[start + k], back[k]
-            for j in range(n):
-                delta_now[j] = (d_now[j] + back_k[j]) * (one - h_now[j] * h_now[j])
-        np.dot(delta[start : start + going_on], W_h_T, back[:going_on])
-    return delta, delta
+@register_jitable(**_FAST)
+def _rnn_step_back(d_h, back, carry, a, h_before, s_before, h, s, delta, delta_h):
+    for j in range(len(h)):
+        delta[j] = (d_h[j] + back[j]) * (_ONE - h[j] * h[j])
 
 
-@njit(**_KERNEL)
-def _lstm_forward(x, rows, active, W_x, W_h, b, h, gates, c):
-    n = W_h.shape[0]
-    np.dot(x[rows], W_x, gates)
-    product = np.zeros((active[0], 4 * n), h.dtype)
-    zero = np.zeros(n, h.dtype)
-    before = start = 0
-    for t, going_on in enumerate(active):
-        if t:
-            np.dot(h[before : before + going_on], W_h, product[:going_on])
-        for k in range(going_on):
-            a, a_h, h_now, c_now = gates[start + k], product[k], h[start + k], c[start + k]
-            c_before = c[before + k] if t else zero
-            for j in range(n):
-                i = _sigmoid(a[j] + a_h[j] + b[j])
-                f = _sigmoid(a[n + j] + a_h[n + j] + b[n + j])
-                c_tilde = _tanh(a[2 * n + j] + a_h[2 * n + j] + b[2 * n + j])
-                o = _sigmoid(a[3 * n + j] + a_h[3 * n + j] + b[3 * n + j])
-                c_j = f * c_before[j] + i * c_tilde
-                c_now[j] = c_j
-                h_now[j] = o * _tanh(c_j)
-                a[j], a[n + j], a[2 * n + j], a[3 * n + j] = i, f, c_tilde, o
-        before, start = start, start + going_on
+@register_jitable(**_FAST)
+def _lstm_step(a, a_h, b, h_before, c_before, h, c):
+    n = len(h)
+    for j in range(n):
+        i = _sigmoid(a[j] + a_h[j] + b[j])
+        f = _sigmoid(a[n + j] + a_h[n + j] + b[n + j])
+        c_tilde = _tanh(a[2 * n + j] + a_h[2 * n + j] + b[2 * n + j])
+        o = _sigmoid(a[3 * n + j] + a_h[3 * n + j] + b[3 * n + j])
+        c[j] = f * c_before[j] + i * c_tilde
+        h[j] = o * _tanh(c[j])
+        a[j], a[n + j], a[2 * n + j], a[3 * n + j] = i, f, c_tilde, o
 
 
-@njit(**_KERNEL)
-def _lstm_backward(d_h, active, W_h, h_before, h, gates, c):
-    n, one = W_h.shape[0], h.dtype.type(1)
-    W_h_T = np.ascontiguousarray(W_h.T)
-    delta = np.empty_like(gates)
-    back_h, back_c = np.zeros((active[0], n), h.dtype), np.zeros((active[0], n), h.dtype)
-    zero = np.zeros(n, h.dtype)
-    start = len(h)
-    for t in range(len(active) - 1, -1, -1):
-        going_on = active[t]
-        start -= going_on
-        before = start - active[t - 1] if t else 0
-        for k in range(going_on):
-            a, c_now, delta_now = gates[start + k], c[start + k], delta[start + k]
-            d_now, back_h_k, back_c_k = d_h[start + k], back_h[k], back_c[k]
-            c_before = c[before + k] if t else zero
-            for j in range(n):
-                i, f, c_tilde, o = a[j], a[n + j], a[2 * n + j], a[3 * n + j]
-                tanh_c = _tanh(c_now[j])
-                d_h_j = d_now[j] + back_h_k[j]
-                d_c_j = back_c_k[j] + d_h_j * o * (one - tanh_c * tanh_c)
-                delta_now[j] = d_c_j * c_tilde * i * (one - i)
-                delta_now[n + j] = d_c_j * c_before[j] * f * (one - f)
-                delta_now[2 * n + j] = d_c_j * i * (one - c_tilde * c_tilde)
-                delta_now[3 * n + j] = d_h_j * tanh_c * o * (one - o)
-                back_c_k[j] = d_c_j * f
-        np.dot(delta[start : start + going_on], W_h_T, back_h[:going_on])
-    return delta, delta
+@register_jitable(**_FAST)
+def _lstm_step_back(d_h, back, carry, a, h_before, c_before, h, c, delta, delta_h):
+    n = len(h)
+    for j in range(n):
+        i, f, c_tilde, o = a[j], a[n + j], a[2 * n + j], a[3 * n + j]
+        tanh_c = _tanh(c[j])
+        d_h_j = d_h[j] + back[j]
+        d_c = carry[j] + d_h_j * o * (_ONE - tanh_c * tanh_c)
+        delta[j] = d_c * c_tilde * i * (_ONE - i)
+        delta[n + j] = d_c * c_before[j] * f * (_ONE - f)
+        delta[2 * n + j] = d_c * i * (_ONE - c_tilde * c_tilde)
+        delta[3 * n + j] = d_h_j * tanh_c * o * (_ONE - o)
+        carry[j] = d_c * f
 
 
-@njit(**_KERNEL)
-def _gru_forward(x, rows, active, W_x, W_h, b, h, gates, inner):
-    n, one = W_h.shape[0], h.dtype.type(1)
-    b_x, b_h = b[0], b[1]
-    np.dot(x[rows], W_x, gates)
-    product = np.zeros((active[0], 3 * n), h.dtype)
-    zero = np.zeros(n, h.dtype)
-    before = start = 0
-    for t, going_on in enumerate(active):
-        if t:
-            np.dot(h[before : before + going_on], W_h, product[:going_on])
-        for k in range(going_on):
-            a, a_h, h_now, inner_now = gates[start + k], product[k], h[start + k], inner[start + k]
-            h_before = h[before + k] if t else zero
-            for j in range(n):
-                z = _sigmoid(a[j] + b_x[j] + a_h[j] + b_h[j])
-                r = _sigmoid(a[n + j] + b_x[n + j] + a_h[n + j] + b_h[n + j])
-                inner_j = a_h[2 * n + j] + b_h[2 * n + j]
-                h_tilde = _tanh(a[2 * n + j] + b_x[2 * n + j] + r * inner_j)
-                h_now[j] = z * h_before[j] + (one - z) * h_tilde
-                a[j], a[n + j], a[2 * n + j], inner_now[j] = z, r, h_tilde, inner_j
-        before, start = start, start + going_on
+@register_jitable(**_FAST)
+def _gru_step(a, a_h, b, h_before, s_before, h, inner):
+    n, b_x, b_h = len(h), b[0], b[1]
+    for j in range(n):
+        z = _sigmoid(a[j] + b_x[j] + a_h[j] + b_h[j])
+        r = _sigmoid(a[n + j] + b_x[n + j] + a_h[n + j] + b_h[n + j])
+        inner[j] = a_h[2 * n + j] + b_h[2 * n + j]
+        h_tilde = _tanh(a[2 * n + j] + b_x[2 * n + j] + r * inner[j])
+        h[j] = z * h_before[j] + (_ONE - z) * h_tilde
+        a[j], a[n + j], a[2 * n + j] = z, r, h_tilde
 
 
-@njit(**_KERNEL)
-def _gru_backward(d_h, active, W_h, h_before, h, gates, inner):
-    n, one = W_h.shape[0], h.dtype.type(1)
-    W_h_T = np.ascontiguousarray(W_h.T)
-    at_x, at_h = np.empty_like(gates), np.empty_like(gates)
-    back, keep = np.zeros((active[0], n), h.dtype), np.zeros((active[0], n), h.dtype)
-    start = len(h)
-    for going_on in active[::-1]:
-        start -= going_on
-        for k in range(going_on):
-            a, inner_now, before_now = gates[start + k], inner[start + k], h_before[start + k]
-            d_now, back_k, keep_k = d_h[start + k], back[k], keep[k]
-            at_x_now, at_h_now = at_x[start + k], at_h[start + k]
-            for j in range(n):
-                z, r, h_tilde = a[j], a[n + j], a[2 * n + j]
-                d_h_j = d_now[j] + back_k[j] + keep_k[j]
-                delta_z = d_h_j * (before_now[j] - h_tilde) * z * (one - z)
-                delta_h = d_h_j * (one - z) * (one - h_tilde * h_tilde)
-                delta_r = delta_h * inner_now[j] * r * (one - r)
-                at_x_now[j], at_x_now[n + j], at_x_now[2 * n + j] = delta_z, delta_r, delta_h
-                at_h_now[j], at_h_now[n + j], at_h_now[2 * n + j] = delta_z, delta_r, delta_h * r
-                keep_k[j] = d_h_j * z
-        np.dot(at_h[start : start + going_on], W_h_T, back[:going_on])
-    return at_x, at_h
+@register_jitable(**_FAST)
+def _gru_step_back(d_h, back, carry, a, h_before, s_before, h, inner, delta, delta_h):
+    n = len(h)
+    for j in range(n):
+        z, r, h_tilde = a[j], a[n + j], a[2 * n + j]
+        d_h_j = d_h[j] + back[j] + carry[j]
+        delta_tilde = d_h_j * (_ONE - z) * (_ONE - h_tilde * h_tilde)
+        delta[j] = delta_h[j] = d_h_j * (h_before[j] - h_tilde) * z * (_ONE - z)
+        delta[n + j] = delta_h[n + j] = delta_tilde * inner[j] * r * (_ONE - r)
+        delta[2 * n + j], delta_h[2 * n + j] = delta_tilde, delta_tilde * r
+        carry[j] = d_h_j * z
 
 
-@njit(**_KERNEL)
-def _step_before(h, active):
-    """Put beside each packed step the state before it: (steps, n), zero at first steps."""
-    h_before = np.zeros_like(h)
-    before, start = 0, active[0]
-    for going_on in active[1:]:
-        h_before[start : start + going_on] = h[before : before + going_on]
-        before, start = start, start + going_on
-    return h_before
+# --- All steps of one part of a batch ---------------------------------------------------------
+#
+# At step t sequence k stands at row start + k; its step before at row before + k.
 
 
-@njit(**_KERNEL)
-def _sum_over_steps(x, rows, W_x, h_before, at_x, at_h, d_x):
-    """Fill in the gradient by x; return those by W_x, by W_h, and by the bias at either side."""
-    d_x[rows] = np.dot(at_x, W_x.T)
-    return np.dot(x[rows].T, at_x), np.dot(h_before.T, at_h), at_x.sum(axis=0), at_h.sum(axis=0)
+def _compiled(step, step_back):
+    """Return both ways of one recurrence, with its step in their inner loop."""
+
+    @njit(**_KERNEL)
+    def run(x, rows, active, W_x, W_h, b, h, a, s):
+        np.dot(x[rows], W_x, a)  # for all steps at once
+        a_h, zero = np.zeros((active[0], a.shape[1]), h.dtype), np.zeros(h.shape[1], h.dtype)
+        before = start = 0
+        for t, going_on in enumerate(active):
+            if t:
+                np.dot(h[before : before + going_on], W_h, a_h[:going_on])
+            for k in range(going_on):
+                h_before, s_before = (h[before + k], s[before + k]) if t else (zero, zero)
+                step(a[start + k], a_h[k], b, h_before, s_before, h[start + k], s[start + k])
+            before, start = start, start + going_on
+
+    @njit(**_KERNEL)
+    def run_back(d_h, x, rows, active, W_x, W_h, b, h, a, s, d_x):
+        delta = np.empty_like(a)
+        delta_h = np.empty_like(a) if b.ndim == 2 else delta  # after a reset, the sides differ
+        zero, h_before = np.zeros(h.shape[1], h.dtype), np.zeros_like(h)
+        back, carry = np.zeros_like(h[: active[0]]), np.zeros_like(h[: active[0]])
+        W_h_T = np.ascontiguousarray(W_h.T)
+        start = len(h)
+        for t in range(len(active) - 1, -1, -1):
+            going_on = active[t]
+            start -= going_on
+            before = start - active[t - 1] if t else 0
+            for k in range(going_on):
+                now = start + k
+                if t:
+                    h_before[now] = h[before + k]
+                s_before = s[before + k] if t else zero
+                step_back(
+                    d_h[now], back[k], carry[k], a[now], h_before[now], s_before, h[now], s[now],
+                    delta[now], delta_h[now],
+                )  # fmt: skip
+            np.dot(delta_h[start : start + going_on], W_h_T, back[:going_on])
+        d_x[rows] = np.dot(delta, W_x.T)  # these, too, for all steps at once
+        d_W_x, d_W_h = np.dot(x[rows].T, delta), np.dot(h_before.T, delta_h)
+        return d_W_x, d_W_h, delta.sum(axis=0), delta_h.sum(axis=0)
+
+    return run, run_back
 
 
-# Both ways, and the widths of what the first fills in, in multiples of n: h, and so on.
+# Both ways, and the widths of h, a and s in multiples of n.
 _RECURRENCES = {
-    "SimpleRNN": (_rnn_forward, _rnn_backward, (1,)),
-    "LSTM": (_lstm_forward, _lstm_backward, (1, 4, 1)),
-    "GRU": (_gru_forward, _gru_backward, (1, 3, 1)),
+    "SimpleRNN": (*_compiled(_rnn_step, _rnn_step_back), (1, 1, 0)),
+    "LSTM": (*_compiled(_lstm_step, _lstm_step_back), (1, 4, 1)),
+    "GRU": (*_compiled(_gru_step, _gru_step_back), (1, 3, 1)),
 }
 
 
@@ -385,10 +339,8 @@ def backward(cell, d_h, x, packing, W_x, W_h, b, states):
     d_x = np.zeros_like(flat)
 
     def work(where, active):
-        part = [state[where] for state in states]
-        h_before = _step_before(part[0], active)
-        at_x, at_h = run_back(d_h[where], active, W_h, h_before, *part)
-        return _sum_over_steps(flat, packing.rows[where], W_x, h_before, at_x, at_h, d_x)
+        part = (state[where] for state in states)
+        return run_back(d_h[where], flat, packing.rows[where], active, W_x, W_h, b, *part, d_x)
 
     sums = zip(*_for_each_part(work, packing.parts), strict=True)
     d_W_x, d_W_h, d_b_x, d_b_h = (sum(parts) for parts in sums)
