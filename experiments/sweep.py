@@ -9,8 +9,8 @@ import pandas as pd
 from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
-from experiments import store
-from helpers import tasks, training
+from experiments import store, tasks
+from helpers import training
 from helpers.runs import MEMORY_FILES, RUN_FILES, load_tables
 
 BACKENDS = ("loky", "dask")
@@ -116,7 +116,7 @@ def sweep_memory(planned, folder, **options):
 
     Parameters
     ----------
-    planned : list of helpers.tasks.TaskSettings
+    planned : list of experiments.tasks.TaskSettings
     folder, **options
         As in :func:`sweep`.
 

@@ -5,9 +5,7 @@ import pandas as pd
 import pytest
 
 from experiments.plan import planned_memory_runs
-from helpers.cells import CELLS, Network, relative_error
-from helpers.runs import MEMORY_FILES, load_tables
-from helpers.tasks import (
+from experiments.tasks import (
     TASKS,
     UPDATES,
     TaskSettings,
@@ -17,6 +15,8 @@ from helpers.tasks import (
     outputs,
     train,
 )
+from helpers.cells import CELLS, Network, relative_error
+from helpers.runs import MEMORY_FILES, load_tables
 
 
 @pytest.fixture
