@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+TESTING := .venv/.testing
+CLUSTER := .venv/.cluster
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 SITE := _build/html/index.html
 ZIP := _build/recurrent-sequence-learning.zip
@@ -25,7 +27,7 @@ help:  ## list these commands
 book: $(SITE) $(ZIP)  ## build the site from the stored outputs, into _build/html, and a zip of it
 	@echo "Open _build/html/index.html, or send $(ZIP) to someone"
 
-test: $(INSTALLED) $(SITE) $(ZIP)  ## check everything, on the sample that ships
+test: $(TESTING) $(SITE) $(ZIP)  ## check everything, on the sample that ships
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	SEQUENCE_DATA=data/sample $(BIN)/pytest -n 2 --dist loadfile tests
@@ -34,19 +36,20 @@ test: $(INSTALLED) $(SITE) $(ZIP)  ## check everything, on the sample that ships
 		--nbval-cell-timeout=600 -n 2 --dist loadfile _build/with_solutions
 
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab [DATA=folder or zip]
-	$(with_data) $(BIN)/jupyter lab notebooks
+	$(with_data) $(BIN)/jupyter lab $(LAB) notebooks
 
 run: $(INSTALLED)  ## execute the notebooks whose outputs are stale [ALL=1 NOTEBOOKS=… DATA=folder or zip]
 	$(with_data) $(BIN)/python -m book.execute $(if $(ALL)$(filter command,$(origin NOTEBOOKS)),--all) \
 		$(NOTEBOOKS)
 
-results: $(INSTALLED)  ## record the runs that are missing in data/results [DATA=… OUT=… BACKEND=dask SCHEDULER=…]
+results: $(if $(filter dask,$(BACKEND)),$(CLUSTER),$(INSTALLED))  ## record the runs that are missing in data/results [DATA=… OUT=… BACKEND=dask SCHEDULER=…]
 	$(BIN)/python -m experiments.results data $(if $(DATA),--data "$(DATA)") $(if $(OUT),--out "$(OUT)") \
-		$(if $(PROCESSES),--processes $(PROCESSES)) \
+		$(if $(PROCESSES),--processes $(PROCESSES)) $(if $(LIMIT),--limit $(LIMIT)) \
 		$(if $(BACKEND),--backend $(BACKEND)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
 memory: $(INSTALLED)  ## record the memory runs that are missing in data/results [OUT=folder]
-	$(BIN)/python -m experiments.results memory $(if $(OUT),--out "$(OUT)")
+	$(BIN)/python -m experiments.results memory $(if $(OUT),--out "$(OUT)") \
+		$(if $(PROCESSES),--processes $(PROCESSES)) $(if $(LIMIT),--limit $(LIMIT))
 
 sample: $(INSTALLED)  ## make data/sample again, bit for bit
 	$(BIN)/python data/make_sample.py
@@ -54,8 +57,9 @@ sample: $(INSTALLED)  ## make data/sample again, bit for bit
 course-data: $(INSTALLED)  ## fetch the report's own data into data/course, if you say yes
 	$(BIN)/python data/fetch_course.py
 
-bench: $(INSTALLED)  ## time an epoch of every model, four ways side by side [DATA=folder or zip]
-	$(BIN)/python -m experiments.bench $(if $(DATA),--data "$(DATA)")
+bench: $(INSTALLED)  ## time an epoch of every model, five ways side by side [DATA=folder or zip]
+	$(BIN)/python -m experiments.bench $(if $(DATA),--data "$(DATA)") \
+		$(if $(MODELS),--models $(MODELS)) $(if $(EPOCHS),--epochs $(EPOCHS))
 
 assignment: $(INSTALLED)  ## make the zip that students get [DATA=folder or zip]
 	@$(with_data) $(BIN)/python -m assignment.grader.release
@@ -79,6 +83,14 @@ $(INSTALLED): requirements.txt pyproject.toml
 		f"found Python {v.major}.{v.minor}; expected 3.11 to 3.13: try make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -r requirements.txt
+	@touch $@
+
+$(TESTING): $(INSTALLED) requirements-test.txt requirements-cluster.txt
+	$(BIN)/pip install --quiet -r requirements-test.txt
+	@touch $@
+
+$(CLUSTER): $(INSTALLED) requirements-cluster.txt
+	$(BIN)/pip install --quiet -r requirements-cluster.txt
 	@touch $@
 
 # Built from stored outputs alone: nothing executed, and nothing to do when no page has changed.

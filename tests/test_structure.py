@@ -1,0 +1,92 @@
+"""The two packages: small, and pointing one way."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+HELPERS = sorted((ROOT / "helpers").glob("*.py"))
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
+
+
+def code_lines(path):
+    """Count the lines of a module that are neither blank nor comment nor docstring."""
+    text = path.read_text(encoding="utf-8")
+    docstrings = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node
+        ):
+            docstrings |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    return sum(
+        bool(line.strip()) and not line.strip().startswith("#") and number not in docstrings
+        for number, line in enumerate(text.splitlines(), 1)
+    )
+
+
+def imported(path):
+    """Return the names of all modules that a module imports."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def test_helpers_stay_few_and_short():
+    modules = [path for path in HELPERS if path.stem != "__init__"]
+    assert len(modules) <= 11
+    assert sum(map(code_lines, modules)) <= 2000
+
+
+@pytest.mark.parametrize("path", HELPERS, ids=lambda path: path.stem)
+def test_helpers_know_neither_experiments_nor_chapters(path):
+    assert not {name for name in imported(path) if name.split(".")[0] == "experiments"}
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"[Cc]hapters? \d+(?!\))", text), "chapters move; helpers do not follow"
+
+
+def test_no_two_modules_import_each_other():
+    arrows = {
+        f"{path.parent.name}.{path.stem}": imported(path) for path in (*HELPERS, *EXPERIMENTS)
+    }
+    order = []
+
+    def visit(name, above=()):
+        assert name not in above, " → ".join([*above, name])
+        if name not in order:
+            for below in sorted(arrows[name] & arrows.keys()):
+                visit(below, (*above, name))
+            order.append(name)
+
+    for name in arrows:
+        visit(name)
+    assert len(order) == len(arrows)
+
+
+def test_every_package_is_listed_once_for_the_reader_it_serves():
+    files = {
+        path.name: {
+            re.split(r"[=<> ]", line)[0].lower()
+            for line in path.read_text(encoding="utf-8").splitlines()
+            if line and line[0] not in "#-"
+        }
+        for path in ROOT.glob("requirements*.txt")
+    }
+    asked = {"jupyterlab", "jupyter-book", "tensorflow", "matplotlib", "seaborn", "nbval"}
+    assert asked <= files["requirements.txt"]
+    for name, packages in files.items():
+        if name != "requirements.txt":
+            assert not packages & {"tensorflow", "keras", "numpy", "jupyter-book"}, name
+
+
+def test_the_order_of_chapters_is_that_of_their_numbers():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    files = [c["file"] for part in toc["parts"] for c in part["chapters"]]
+    chapters = [file for file in files if file.startswith("notebooks/")]
+    assert chapters == sorted(chapters)
