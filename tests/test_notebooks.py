@@ -131,6 +131,7 @@ MAPS = {"Blues", "Greys"}  # shares of a whole, and gates; all else by the style
 COLOUR = re.compile(r"c|[fe]c|m[fe]c|\w*colors?")
 SIZE = re.compile(r"(font|label|marker|cap|flier)?size|\w*(line|edge)widths?|lw|ms|mew|s")
 FORMATTED = re.compile(r"plot|semilog[xy]|loglog|errorbar|step|[hv]lines")
+LETTER_FORMAT = re.compile(r"[^\w]*[ovsphHxXDd]?[bgrcmykw][ovsphHxXDd]?[^\w]*")
 LETTERED = re.compile(r"\w*(text|annotate|title|label|labels)")
 
 
@@ -145,7 +146,7 @@ def style_literals(source):
             meanings[ast.unparse(node.targets[0])].append(node.value)
         elif isinstance(node, ast.For | ast.comprehension):
             for name in ast.walk(node.target):
-                meanings[getattr(name, "id", None)].append(node.iter)
+                meanings[getattr(name, "id", name)].append(node.iter)
         elif isinstance(node, ast.Dict):
             options += [
                 (key.value, node.values[k])
@@ -161,10 +162,10 @@ def style_literals(source):
             ]
             if FORMATTED.fullmatch(str(called)):
                 formats = [getattr(argument, "value", None) for argument in node.args]
-                found += [f for f in formats if re.fullmatch(r"\W*[bgrcmykw]\W*", str(f))]
+                found += [f for f in formats if LETTER_FORMAT.fullmatch(str(f))]
     for option, value in options:
         if COLOUR.fullmatch(str(option)):
-            behind = [m for node in ast.walk(value) for m in meanings[getattr(node, "id", None)]]
+            behind = [m for node in ast.walk(value) for m in meanings[getattr(node, "id", node)]]
             words = texts(value) + [word for word in texts(*behind) if len(word) > 1]
             found += [word for word in words if is_color_like(word) and word not in NAMED]
         elif SIZE.fullmatch(str(option)) and isinstance(value, ast.Constant):
@@ -183,7 +184,7 @@ def texts(*nodes):
 @pytest.mark.parametrize(
     "source",
     [
-        'ax.plot(x, color="0.6")', 'ax.plot(x, "k--")', 'ax.plot(x, mfc="white")',
+        'ax.plot(x, color="0.6")', 'ax.plot(x, "k--")', 'ax.plot(x, y, "ro")', 'ax.plot(x, mfc="white")',
         'style = {"edgecolor": "black"}', 'ax.text(0, 0, "a", size=12)', "ax.plot(x, ms=4)",
         "ax.plot(x, linewidth=0.8)", 'for a, c in (("x", "0.6"),):\n    ax.plot(a, color=c)',
         'grey = "0.5"\nax.plot(x, color=grey)', "ax.legend(fontsize=8)", "panels(figsize=(3, 3))",
