@@ -184,7 +184,8 @@ def texts(*nodes):
 @pytest.mark.parametrize(
     "source",
     [
-        'ax.plot(x, color="0.6")', 'ax.plot(x, "k--")', 'ax.plot(x, y, "ro")', 'ax.plot(x, mfc="white")',
+        'ax.plot(x, color="0.6")', 'ax.plot(x, "k--")', 'ax.plot(x, "ro")',
+        'ax.plot(x, mfc="white")',
         'style = {"edgecolor": "black"}', 'ax.text(0, 0, "a", size=12)', "ax.plot(x, ms=4)",
         "ax.plot(x, linewidth=0.8)", 'for a, c in (("x", "0.6"),):\n    ax.plot(a, color=c)',
         'grey = "0.5"\nax.plot(x, color=grey)', "ax.legend(fontsize=8)", "panels(figsize=(3, 3))",
