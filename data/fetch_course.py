@@ -25,7 +25,7 @@ from helpers.data import (
 )
 
 LOADERS = {"handwriting": load_handwriting, "cv_segments": load_cv_segments}
-EXPECTED = json.loads((DATA / "manifest.json").read_text())["course"]
+EXPECTED = json.loads((DATA / "manifest.json").read_text(encoding="utf-8"))["course"]
 
 
 class Source(NamedTuple):

@@ -586,7 +586,7 @@ def _split_files(tree, fmt, folder):
     files = {"train": [], "test": []}
     for file in tree.files:
         if file.suffix.lower() == fmt.suffix and file.is_relative_to(folder):
-            if not (_is_split(file.parent) and file.parent in inside):
+            if not _is_split(file.parent):
                 where, found = tree.root / file, "a sample outside the splits"
                 raise DataFormatError(where, found, "<class>/<split>/<file>")
             files[SPLIT_FOLDERS[file.parent.name.lower()]].append(file)

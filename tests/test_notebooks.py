@@ -44,7 +44,7 @@ def test_there_are_notebooks():
 
 
 def test_it_is_in_the_table_of_contents(path):
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
     assert f"notebooks/{path.stem}" in files
 
@@ -63,7 +63,7 @@ def test_it_stores_no_errors_no_warnings_and_nothing_that_the_site_cannot_show(n
 
 
 def test_it_stores_no_path_of_a_machine(path):
-    assert not MACHINE_PATH.findall(path.read_text())
+    assert not MACHINE_PATH.findall(path.read_text(encoding="utf-8"))
 
 
 def test_its_stored_outputs_come_from_the_reports_data(notebook):
