@@ -1,6 +1,7 @@
 """The book's figures, one function each, and its tables and sliders.
 
-Sizes and colours come from ``book.mplstyle`` (``plt.style.use("helpers.book")``).
+Sizes and colours come from ``book.mplstyle`` (``plt.style.use("helpers.book")``), greys by their
+names in ``helpers``.
 """
 
 import hashlib
@@ -18,6 +19,10 @@ from matplotlib.ticker import MaxNLocator
 from pandas.io.formats.style import Styler
 
 from helpers.padding import scale_keep_aspect
+
+# Beside the style's own: for text, matplotlib has names ("small", "large"), but not for these.
+THIN, THICK = 0.8, 3.0  # linewidth
+SMALL, LARGE = 3.0, 9.0  # markersize
 
 
 def panels(rows, columns, height=1.0, **options):
@@ -78,8 +83,10 @@ def table(frame, caption=None, decimals=3):
 
     # An id of the content: no two tables of a page share it, and it changes only with them.
     content = hashlib.sha256(f"{caption} {frame.to_csv()}".encode()).hexdigest()[:8]
-    style = Styler(frame, caption=caption, uuid=content, cell_ids=False)
-    style.hide(axis="index").format(words, na_rep="–")
+    shown = caption and html.escape(caption, quote=False)
+    style = Styler(frame, caption=shown, uuid=content, cell_ids=False)
+    style.hide(axis="index").format(words, na_rep="–", escape="html")
+    style.format_index(escape="html", axis="columns")
     return style.set_table_attributes('class="dataframe"')
 
 
@@ -119,6 +126,11 @@ def plot_stroke_grid(dataset, per_class=5, scale=scale_keep_aspect):
         axes[label, 0].set_ylabel(name, rotation=0, ha="right", va="center")
 
 
+def _line(colour, width):
+    """Write how a line of an SVG is drawn, its colour by its name in the style."""
+    return f"fill='none' stroke='{to_hex(colour)}' stroke-width='{width}'"
+
+
 def stroke_svg(x, steps=None):
     """Draw the first steps of a stroke as a small SVG, the rest in grey.
 
@@ -139,9 +151,9 @@ def stroke_svg(x, steps=None):
     pen = done[-1].split(",")
     return (
         f"<svg viewBox='0 0 300 {top + 20:.0f}' xmlns='http://www.w3.org/2000/svg'>"
-        f"<polyline points='{' '.join(points)}' fill='none' stroke='#c4c4c4' stroke-width='2'/>"
-        f"<polyline points='{' '.join(done)}' fill='none' stroke='#0072B2' stroke-width='4'/>"
-        f"<circle cx='{pen[0]}' cy='{pen[1]}' r='7' fill='#D55E00'/></svg>"
+        f"<polyline points='{' '.join(points)}' {_line('faint', 2)}/>"
+        f"<polyline points='{' '.join(done)}' {_line('C0', 4)}/>"
+        f"<circle cx='{pen[0]}' cy='{pen[1]}' r='7' fill='{to_hex('C1')}'/></svg>"
     )
 
 
@@ -163,7 +175,7 @@ def plot_mfcc(x, ax, title=""):
     """
     image = ax.imshow(x.T, vmin=-3, vmax=3, extent=(0, len(x), 0, x.shape[1]))
     for edge in (13, 26):
-        ax.axhline(edge, color="white", linestyle="-", linewidth=1)
+        ax.axhline(edge, color="paper", linestyle="-", linewidth=THIN)
     ax.set_yticks([6.5, 19.5, 32.5], ["static", "Δ", "ΔΔ"])
     ax.set(title=title)
     ax.xaxis.set_major_locator(MaxNLocator(3, integer=True))
@@ -199,7 +211,7 @@ def plot_lengths(dataset):
     ):
         frame = pd.DataFrame({"steps": split.lengths, "class": np.array(dataset.classes)[split.y]})
         sns.boxplot(
-            frame, x="steps", y="class", order=dataset.classes, ax=ax, color="C4", fliersize=2
+            frame, x="steps", y="class", order=dataset.classes, ax=ax, color="C4", fliersize=SMALL
         )
         ax.set(title=f"{name}: {len(split)} sequences", ylabel="")
         ax.grid(axis="x")
@@ -245,22 +257,15 @@ def plot_confusion(matrices, classes, titles, columns=2):
     """
     rows = -(-len(matrices) // columns)
     axes = panels(rows, columns, height=0.6 if len(matrices) == 1 else rows / columns)
-    for ax, matrix, title in zip(axes.flat, matrices, titles, strict=True):
+    for ax in axes.flat[len(matrices) :]:
+        ax.set_visible(False)
+    for ax, matrix, title in zip(axes.flat[: len(matrices)], matrices, titles, strict=True):
         matrix = np.asarray(matrix)
         sns.heatmap(
-            matrix / matrix.sum(axis=1, keepdims=True),
-            annot=matrix,
-            fmt="g",
-            vmin=0,
-            vmax=1,
-            cmap="Blues",
-            cbar=False,
-            square=True,
-            linewidths=1,
-            xticklabels=classes,
-            yticklabels=classes,
-            ax=ax,
-        )
+            matrix / matrix.sum(axis=1, keepdims=True), annot=matrix, fmt="g", vmin=0, vmax=1,
+            cmap="Blues", cbar=False, square=True, linewidths=THIN, xticklabels=classes,
+            yticklabels=classes, ax=ax,
+        )  # fmt: skip
         ax.set(title=title, xlabel="predicted", ylabel="true")
         ax.tick_params(length=0, rotation=0)
 
@@ -285,7 +290,7 @@ def plot_scores(runs, reported=None, lines=None):
         aside = (here["seed"].rank(method="dense") - 1) / max(here["seed"].nunique() - 1, 1) - 0.5
         ax.plot(
             here["architecture"] + 0.4 * aside, here["test_accuracy"], "o", color="C0", alpha=0.6,
-            markersize=3, linestyle="none", label="this book, one run",
+            markersize=SMALL, linestyle="none", label="this book, one run",
         )  # fmt: skip
         if reported and layer in reported:
             ax.plot(
@@ -293,7 +298,7 @@ def plot_scores(runs, reported=None, lines=None):
                 linestyle="none", label="report",
             )  # fmt: skip
         for k, (name, value) in enumerate((lines or {}).items()):
-            ax.axhline(value, color="0.35", linestyle=["--", ":", "-."][k], label=name)
+            ax.axhline(value, color="muted", linestyle=["--", ":", "-."][k], label=name)
         ax.set(title=layer, xlabel="architecture", xticks=range(1, 6))
         ax.grid(axis="y")
     axes[0].set_ylabel("test accuracy")
@@ -326,58 +331,55 @@ def svg_chart(curves, xlim, ylim, xlabel="", ylabel="", title="", log=False, mar
     str
     """
     width, height = size or (320, 220)
-    left, right, top, bottom = 46, 12, 22 if title else 10, 36
+    left, right, top, bottom = 46, width - 12, 22 if title else 10, height - 36
     unit = np.log10 if log else np.asarray
     y_low, y_high = unit(ylim[0]), unit(ylim[1])
 
     def at(x, y):
-        u = left + (np.asarray(x, float) - xlim[0]) / (xlim[1] - xlim[0]) * (width - left - right)
-        v = (unit(np.clip(y, *ylim)) - y_low) / (y_high - y_low) * (height - top - bottom)
-        return u, height - bottom - v
+        u = left + (np.asarray(x, float) - xlim[0]) / (xlim[1] - xlim[0]) * (right - left)
+        return u, bottom - (unit(np.clip(y, *ylim)) - y_low) / (y_high - y_low) * (bottom - top)
 
     def text(x, y, words, anchor="middle", more=""):
+        words = html.escape(words, quote=False)
         return f"<text x='{x:.0f}' y='{y:.0f}' text-anchor='{anchor}'{more}>{words}</text>"
 
-    parts = [f"<svg viewBox='0 0 {width} {height}' xmlns='http://www.w3.org/2000/svg' "]
-    parts.append("font-family='sans-serif' font-size='11' fill='#222'>")
-    x_ticks = [t for t in MaxNLocator(4).tick_values(*xlim) if xlim[0] <= t <= xlim[1]]
+    def ticks(low, high):
+        found = [tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
+        return [(tick, f"{tick:g}".replace("-", "−")) for tick in found]
+
+    y_ticks = ticks(*ylim)
     if log:
         decades = np.arange(np.ceil(y_low), np.floor(y_high) + 1)
         decades = decades[:: max(1, -(-len(decades) // 5))]
-        y_ticks = [(10.0**d, f"1e{d:.0f}" if d else "1") for d in decades]
-    else:
-        ticks = [t for t in MaxNLocator(4).tick_values(*ylim) if ylim[0] <= t <= ylim[1]]
-        y_ticks = [(t, f"{t:g}") for t in ticks]
+        y_ticks = [(10.0**d, f"1e{d:.0f}".replace("-", "−") if d else "1") for d in decades]
+    parts = [f"<svg viewBox='0 0 {width} {height}' xmlns='http://www.w3.org/2000/svg' "]
+    parts.append(f"font-family='sans-serif' font-size='11' fill='{to_hex('ink')}'>")
     for tick, words in y_ticks:
         v = at(xlim[0], tick)[1]
-        parts.append(f"<path d='M{left} {v:.0f}H{width - right}' stroke='#ddd'/>")
-        parts.append(text(left - 4, v + 4, words.replace("-", "−"), "end"))
-    for tick in x_ticks:
-        parts.append(
-            text(at(tick, ylim[0])[0], height - bottom + 14, f"{tick:g}".replace("-", "−"))
-        )
-    parts.append(f"<path d='M{left} {top}V{height - bottom}H{width - right}' ")
-    parts.append("fill='none' stroke='#666'/>")
-    parts.append(text((left + width - right) / 2, height - 5, xlabel))
-    v = (top + height - bottom) / 2
+        parts.append(f"<path d='M{left} {v:.0f}H{right}' {_line('shade', 1)}/>")
+        parts.append(text(left - 4, v + 4, words, "end"))
+    parts += [text(at(tick, ylim[0])[0], bottom + 14, words) for tick, words in ticks(*xlim)]
+    parts.append(f"<path d='M{left} {top}V{bottom}H{right}' {_line('muted', 1)}/>")
+    u, v = (left + right) / 2, (top + bottom) / 2
+    parts.append(text(u, height - 5, xlabel))
     parts.append(text(11, v, ylabel, more=f" transform='rotate(-90 11 {v:.0f})'"))
-    parts.append(text((left + width - right) / 2, 13, title, more=" font-weight='bold'"))
+    parts.append(text(u, 13, title, more=" font-weight='bold'"))
     dashes = ["", "6 3", "7 2 1 2", "1 3", "9 2 1 2 1 2", "10 4"]
-    colours = plt.rcParams["axes.prop_cycle"].by_key()["color"]
     for k, (x, y, *label) in enumerate(curves):
-        colour, dash = to_hex(colours[k % len(colours)]), dashes[k % 6]
         u, v = at(x, y)
         points = " ".join(f"{a:.0f},{b:.0f}" for a, b in zip(u, v, strict=True))
-        parts.append(f"<polyline points='{points}' fill='none' stroke='{colour}' ")
-        parts.append(f"stroke-width='2' stroke-dasharray='{dash}'/>")
+        dash = f"stroke-dasharray='{dashes[k % 6]}'"
+        parts.append(f"<polyline points='{points}' {_line(f'C{k}', 2)} {dash}/>")
         if label:
             # Beside the curve's end, on the side that it does not come from.
-            falls = v[-1] > v[-max(2, len(v) // 5)] and v[-1] < height - bottom - 16
+            falls = v[-1] > v[-max(2, len(v) // 5)] and v[-1] < bottom - 16
             below = 14 if falls else -5
-            parts.append(text(u[-1] - 2, v[-1] + below, label[0], "end", f" fill='{colour}'"))
+            parts.append(
+                text(u[-1] - 2, v[-1] + below, *label, "end", f" fill='{to_hex(f'C{k}')}'")
+            )
     for x, y in marks:
         u, v = at(x, y)
-        parts.append(f"<circle cx='{u:.0f}' cy='{v:.0f}' r='4' fill='{to_hex(colours[1])}'/>")
+        parts.append(f"<circle cx='{u:.0f}' cy='{v:.0f}' r='4' fill='{to_hex('C1')}'/>")
     return "".join(parts) + "</svg>"
 
 
@@ -387,8 +389,8 @@ def svg_row(*pictures):
     height, x, parts = max(box[3] for box in boxes), 0.0, []
     for picture, box in zip(pictures, boxes, strict=True):
         width = box[2] * height / box[3]
-        inner = picture.replace("<svg ", f"<svg x='{x:.0f}' width='{width:.0f}' ", 1)
-        parts.append(inner.replace("<svg ", f"<svg height='{height:.0f}' ", 1))
+        place = f"<svg x='{x:.0f}' width='{width:.0f}' height='{height:.0f}' "
+        parts.append(picture.replace("<svg ", place, 1))
         x += width
     box = f"viewBox='0 0 {x:.0f} {height:.0f}' xmlns='http://www.w3.org/2000/svg'"
     return f"<svg {box}>{''.join(parts)}</svg>"
@@ -425,9 +427,7 @@ def slider(frames, labels, name, start=None, width=22):
             f"found {len(frames)} frames and {len(labels)} labels for sliders of {shape} "
             "positions; expected as many of each"
         )
-    if start is None:
-        start = [n - 1 for n in shape]
-    start = [start] if np.ndim(start) == 0 else list(start)
+    start = [n - 1 for n in shape] if start is None else np.atleast_1d(start).tolist()
     first = int(np.ravel_multi_index(start, shape))
     key = "slider-" + "".join(c if c.isalnum() else "-" for c in next(iter(inputs)).lower())
     stored = json.dumps([frames, labels, list(inputs.values()), shape]).replace("</", "<\\/")
