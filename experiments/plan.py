@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 from experiments.tasks import TASKS, TaskSettings
 from helpers.models import ARCHITECTURES, CELLS
-from helpers.training import FOLDS, PROTOCOLS, RunSettings
+from helpers.training import PROTOCOLS, RunSettings
+
+FOLDS = 5
 
 
 class Row(NamedTuple):

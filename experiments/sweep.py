@@ -7,9 +7,11 @@ from pathlib import Path
 import keras
 import pandas as pd
 from joblib import Parallel, delayed, parallel_config
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from tqdm import tqdm
 
 from experiments import store, tasks
+from experiments.plan import FOLDS
 from helpers import training
 from helpers.runs import MEMORY_FILES, RUN_FILES, load_tables
 
@@ -134,8 +136,44 @@ def sweep_memory(planned, folder, **options):
     return len(missing)
 
 
+def fold_of(dataset, split, seed):
+    """Return the data set that a run learns from and is tested on.
+
+    Parameters
+    ----------
+    dataset : SequenceDataset
+    split : str
+        ``delivered``, as it is; or one of five folds of its train split, drawn ``by_file`` or
+        ``by_speaker`` (no speaker in two folds): its test split is not touched then.
+    seed : int
+        Chooses the fold, ``seed % FOLDS``; the folds are always the same.
+
+    Returns
+    -------
+    SequenceDataset
+
+    Raises
+    ------
+    ValueError
+        If ``split`` is unknown.
+    """
+    if split == "delivered":
+        return dataset
+    train = dataset.train
+    if split == "by_file":
+        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(train.y, train.y)
+    elif split == "by_speaker":
+        folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
+        folds = folds.split(train.y, train.y, train.groups)
+    else:
+        raise ValueError(f"found split {split!r}; expected one of delivered, by_file, by_speaker")
+    fit, test = list(folds)[seed % FOLDS]
+    return dataclasses.replace(dataset, train=train.subset(fit), test=train.subset(test))
+
+
 def _fit(dataset, settings):
     """Fit in a worker and leave the model there: only tables travel back."""
+    dataset = fold_of(dataset, settings.split, settings.seed)
     run = training.fit(dataset, settings, progress=False)
     keras.backend.clear_session()
     return {

@@ -1,6 +1,8 @@
 """Computation graphs as figures: the unrolled network and the three cells, to one scale."""
 
 import re
+import tomllib
+from pathlib import Path
 
 import numpy as np
 from matplotlib.font_manager import FontProperties
@@ -148,85 +150,7 @@ def draw_unrolled(ax, steps=4, outputs="last"):
 
 # --- Cells ------------------------------------------------------------------------------------
 
-_RNN = (
-    {
-        "h_before": (0, 0.6, "$h_{t-1}$", "state"),
-        "x": (0, 0, "$x_t$", "state"),
-        "W": (1.5, 0.3, "$W_x, W_h$", "weights"),
-        "tanh": (3.0, 0.3, "tanh", "function"),
-        "h": (4.6, 0.3, "$h_t$", "state"),
-    },
-    [("h_before", "W"), ("x", "W"), ("W", "tanh"), ("tanh", "h")],
-)
-
-_LSTM = (
-    {
-        "h_before": (0, 0.6, "$h_{t-1}$", "state"),
-        "x": (0, 0, "$x_t$", "state"),
-        "c_before": (0, 3.6, "$c_{t-1}$", "state"),
-        "split": (0.6, 0.3, "", "state"),
-        **{
-            f"W{g}": (1.5, y, f"$W_x^{g}, W_h^{g}$", "weights")
-            for g, y in zip("fico", (2.7, 1.9, 1.1, 0.3), strict=True)
-        },
-        **{
-            g: (3.0, y, f"$\\sigma$  ${g}_t$", "function")
-            for g, y in zip("fio", (2.7, 1.9, 0.3), strict=True)
-        },
-        "c_tilde": (3.0, 1.1, "tanh  $\\tilde c_t$", "function"),
-        "forget": (4.2, 3.6, "$\\odot$", "product"),
-        "into": (4.6, 1.5, "$\\odot$", "product"),
-        "add": (5.2, 3.6, "+", "product"),
-        "c": (7.4, 3.6, "$c_t$", "state"),
-        "drop": (6.0, 3.6, "", "state"),
-        "tanh": (6.0, 2.0, "tanh", "function"),
-        "out": (6.0, 0.3, "$\\odot$", "product"),
-        "h": (7.4, 0.3, "$h_t$", "state"),
-    },
-    [
-        ("h_before", "split"), ("x", "split"),
-        *[("split", f"W{g}", "|-") for g in "fico"],
-        ("Wf", "f"), ("Wi", "i"), ("Wc", "c_tilde"), ("Wo", "o"),
-        ("c_before", "forget", "C0"), ("f", "forget", "-|"), ("forget", "add", "C0"),
-        ("i", "into", "-|"), ("c_tilde", "into", "-|"), ("into", "add", "-|"),
-        ("add", "drop", "C0"), ("drop", "c", "C0"), ("drop", "tanh"), ("tanh", "out"),
-        ("o", "out"), ("out", "h"),
-    ],
-)  # fmt: skip
-
-_GRU = (
-    {
-        "h_before": (0, 3.6, "$h_{t-1}$", "state"),
-        "x": (0, 0.3, "$x_t$", "state"),
-        "h_tap": (0.45, 3.6, "", "state"),
-        "x_tap": (0.75, 0.3, "", "state"),
-        "Wz": (1.5, 2.6, "$W_x^z, W_h^z$", "weights"),
-        "Wr": (1.5, 1.5, "$W_x^r, W_h^r$", "weights"),
-        "z": (3.0, 2.6, "$\\sigma$  $z_t$", "function"),
-        "r": (3.0, 1.5, "$\\sigma$  $r_t$", "function"),
-        "reset": (4.2, 1.5, "$\\odot$", "product"),
-        "h_tap2": (4.2, 3.6, "", "state"),
-        "Wh": (4.2, 0.3, "$W_x^h, W_h^h$", "weights"),
-        "tanh": (6.0, 0.3, "tanh  $\\tilde h_t$", "function"),
-        "z_tap": (4.7, 2.6, "", "state"),
-        "keep": (4.7, 3.6, "$\\odot$", "product"),
-        "minus": (5.25, 2.6, "1−", "function"),
-        "new": (6.0, 2.6, "$\\odot$", "product"),
-        "add": (6.0, 3.6, "+", "product"),
-        "h": (7.4, 3.6, "$h_t$", "state"),
-    },
-    [
-        ("h_before", "h_tap", "C0"), ("h_tap", "h_tap2", "C0"), ("h_tap2", "keep", "C0"),
-        ("keep", "add", "C0"), ("add", "h", "C0"),
-        ("h_tap", "Wz", "|-"), ("h_tap", "Wr", "|-"), ("x", "x_tap"), ("x_tap", "Wr", "|-"),
-        ("x_tap", "Wz", "|-"),
-        ("x_tap", "Wh"), ("Wz", "z"), ("Wr", "r"), ("r", "reset"), ("h_tap2", "reset"),
-        ("reset", "Wh"), ("Wh", "tanh"), ("z", "z_tap"), ("z_tap", "keep"), ("z_tap", "minus"),
-        ("minus", "new"), ("tanh", "new"), ("new", "add"),
-    ],
-)  # fmt: skip
-
-_CELLS = {"RNN": _RNN, "LSTM": _LSTM, "GRU": _GRU}
+_CELLS = tomllib.loads((Path(__file__).parent / "diagrams.toml").read_text(encoding="utf-8"))
 
 
 def draw_cell(cell, ax):
@@ -239,6 +163,7 @@ def draw_cell(cell, ax):
     ax : matplotlib axes
         8.5 units wide for every cell, as high as the cell needs.
     """
-    draw_graph(ax, *_CELLS[cell], fontsize="small")
-    top = max(y for _, y, *_ in _CELLS[cell][0].values())
+    nodes, edges = _CELLS[cell]["nodes"], _CELLS[cell]["edges"]
+    draw_graph(ax, nodes, edges, fontsize="small")
+    top = max(y for _, y, *_ in nodes.values())
     ax.set(xlim=(-0.5, 8), ylim=(-0.3, top + 0.4))

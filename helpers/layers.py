@@ -511,28 +511,16 @@ class MeanMaxPooling(keras.layers.Layer):
 class PositionEncoding(keras.layers.Layer):
     """Add sines and cosines of the position, Vaswani and others (2017), section 3.5."""
 
-    def __init__(self, longest=512, **options):
+    def __init__(self, **options):
         super().__init__(**options)
-        self.longest = longest
         self.supports_masking = True
 
-    def get_config(self):
-        """Return what builds the layer again."""
-        return {**super().get_config(), "longest": self.longest}
-
-    def build(self, shape):
-        """Compute the table for up to ``longest`` steps."""
-        rates = 10000.0 ** (-np.arange(0, shape[-1], 2) / shape[-1])
-        angles = np.arange(self.longest)[:, None] * rates
-        table = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[:, : shape[-1]]
-        self.table = ops.convert_to_tensor(table.astype("float32"))
-
     def call(self, inputs):
-        """Shape (batch, time, m), unchanged; a ValueError if time exceeds ``longest``."""
-        time = ops.shape(inputs)[1]
-        if isinstance(time, int) and time > self.longest:
-            raise ValueError(f"found {time} steps; expected at most {self.longest}")
-        return inputs + self.table[:time]
+        """Shape (batch, time, m), unchanged."""
+        _, time, m = ops.shape(inputs)
+        rates = 10000.0 ** (-np.arange(0, m, 2, dtype="float32") / m)
+        angles = ops.arange(time, dtype="float32")[:, None] * rates
+        return inputs + ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=1)[:, :m]
 
 
 @keras.saving.register_keras_serializable("helpers")
@@ -558,11 +546,6 @@ class EncoderBlock(keras.layers.Layer):
             [keras.layers.Dense(2 * units, activation="gelu"), keras.layers.Dense(units)]
         )
         self.drop = keras.layers.Dropout(dropout)
-
-    def get_config(self):
-        """Return what builds the layer again."""
-        own = {"units": self.units, "heads": self.heads, "dropout": self.rate}
-        return {**super().get_config(), **own}
 
     def build(self, shape):
         """Build all parts for steps of ``units`` features."""
@@ -598,10 +581,6 @@ class RandomAffine(keras.layers.Layer):
         self.random = keras.random.SeedGenerator(seed)
         self.supports_masking = True
 
-    def get_config(self):
-        """Return what builds the layer again."""
-        return {**super().get_config(), "strength": self.strength, "seed": self.seed}
-
     def call(self, inputs, mask=None, training=False):
         """Shape (batch, time, 2), unchanged; zero stays at padding."""
         if not training:
@@ -633,11 +612,6 @@ class RandomMasking(keras.layers.Layer):
         self.frames, self.cepstra, self.seed = frames, cepstra, seed
         self.random = keras.random.SeedGenerator(seed)
         self.supports_masking = True
-
-    def get_config(self):
-        """Return what builds the layer again."""
-        own = {"frames": self.frames, "cepstra": self.cepstra, "seed": self.seed}
-        return {**super().get_config(), **own}
 
     def call(self, inputs, mask=None, training=False):
         """Shape (batch, time, features), unchanged."""

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 from sklearn.metrics import balanced_accuracy_score, f1_score
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 from sklearn.utils.class_weight import compute_class_weight
 from tqdm import tqdm
 from tqdm.keras import TqdmCallback
@@ -41,9 +41,8 @@ class RunSettings:
     protocol : str
         The name under which runs of these settings are compared.
     split : str
-        What is tested on: ``delivered``, the data set's own test split; or one of five folds of
-        the train split, which one the seed decides, drawn ``by_file`` or ``by_speaker`` (no
-        speaker in two folds). With folds the test split is not touched.
+        What is tested on: ``delivered``, the data set's own test split; or folds of the train
+        split, drawn ``by_file`` or ``by_speaker``, which the data set given consists of then.
     scaling : str
         As in :func:`helpers.padding.fit_scaling`; fitted on what is trained on.
     validation : float
@@ -214,43 +213,6 @@ def split_validation(train, share, seed, by_speaker=False):
     return train.subset(np.sort(fit)), train.subset(np.sort(validation))
 
 
-FOLDS = 5
-
-
-def split_test(dataset, split, seed):
-    """Return what a run may learn from and what it is tested on.
-
-    Parameters
-    ----------
-    dataset : SequenceDataset
-    split : str
-        As in :class:`RunSettings`.
-    seed : int
-        Chooses the fold, ``seed % FOLDS``; the folds are always the same.
-
-    Returns
-    -------
-    train, test : Sequences
-
-    Raises
-    ------
-    ValueError
-        If ``split`` is unknown.
-    """
-    if split == "delivered":
-        return dataset.train, dataset.test
-    train = dataset.train
-    if split == "by_file":
-        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(train.y, train.y)
-    elif split == "by_speaker":
-        folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
-        folds = folds.split(train.y, train.y, train.groups)
-    else:
-        raise ValueError(f"found split {split!r}; expected one of delivered, by_file, by_speaker")
-    fit, test = list(folds)[seed % FOLDS]
-    return train.subset(fit), train.subset(test)
-
-
 def predict(model, x, value, batch_size=256):
     """Class probabilities in the order of ``x``, shape (n, classes); dropout is off."""
     return model.predict(padded_batches(x, batch_size, value), verbose=0)
@@ -277,17 +239,16 @@ def fit(dataset, settings, progress=True):
     if settings.refit and not settings.validation:
         raise ValueError("refit: found validation 0; expected a share that chooses the epochs")
     started = time.process_time()
-    whole, test = split_test(dataset, settings.split, settings.seed)
     train, validation = split_validation(
-        whole, settings.validation, settings.seed, settings.split == "by_speaker"
+        dataset.train, settings.validation, settings.seed, settings.split == "by_speaker"
     )
     classes = len(dataset.classes)
     model, scale, curve, best = _train(settings, classes, train, validation, None, progress)
     if settings.refit:
-        train, validation = whole, None
+        train, validation = dataset.train, None
         model, scale, curve, best = _train(settings, classes, train, None, best, progress)
     curve.insert(0, "run", settings.name)
-    splits = {"train": train, "validation": validation, "test": test}
+    splits = {"train": train, "validation": validation, "test": dataset.test}
     probabilities = {
         name: predict(model, scale(split.x), PADDING_VALUE[settings.dataset])
         for name, split in splits.items()
@@ -311,9 +272,9 @@ def fit(dataset, settings, progress=True):
         "epochs": len(curve),
         "best_epoch": best,
         **scores,
-        "test_balanced_accuracy": balanced_accuracy_score(test.y, predicted),
+        "test_balanced_accuracy": balanced_accuracy_score(dataset.test.y, predicted),
         "test_macro_f1": f1_score(
-            test.y, predicted, labels=np.arange(classes), average="macro", zero_division=0
+            dataset.test.y, predicted, labels=np.arange(classes), average="macro", zero_division=0
         ),
         "seconds": round(time.process_time() - started, 1),
     }

@@ -122,7 +122,7 @@ def test_a_network_is_unrolled_step_by_step(ax, outputs):
 
 @pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
 def test_a_cell_is_drawn_with_all_its_blocks(name):
-    nodes, edges = diagrams._CELLS[name]
+    nodes, edges = (diagrams._CELLS[name][key] for key in ("nodes", "edges"))
     kinds = [kind for *_, kind in nodes.values()]
     assert kinds.count("weights") == getattr(cells, name).blocks
     assert {n for edge in edges for n in edge[:2]} <= nodes.keys()
@@ -150,7 +150,7 @@ FEEDS = {  # what each operation reads, straight or over points where lines part
 
 @pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
 def test_a_cell_is_drawn_as_its_equations_say(name):
-    nodes, edges = diagrams._CELLS[name]
+    nodes, edges = (diagrams._CELLS[name][key] for key in ("nodes", "edges"))
 
     def sources(end):
         for start in (edge[0] for edge in edges if edge[1] == end):

@@ -18,10 +18,11 @@ from toys import quick, toy_dataset
 from experiments import store, sweep
 from experiments.baselines import score_baselines
 from experiments.costs import makespan, sweep_costs
-from experiments.plan import PLAN, planned_memory_runs, planned_runs
-from helpers.data import DATA, load_handwriting
+from experiments.plan import FOLDS, PLAN, planned_memory_runs, planned_runs
+from helpers.data import DATA, load_cv_segments, load_handwriting
 from helpers.models import ARCHITECTURES
 from helpers.runs import RUN_FILES, load_tables
+from helpers.training import split_validation
 
 FILES = {"curves": "curves.csv.bz2", "runs": "runs.csv"}
 TESTS = os.path.dirname(__file__)
@@ -251,6 +252,24 @@ def test_the_plan_trains_every_network_of_the_report_the_same_number_of_times():
     validated = settings["validated"].items()
     assert dict(settings["weighted"].items() - validated) == {"class_weights": True}
     assert dict(settings["new_speakers"].items() - validated) == {"split": "by_speaker"}
+
+
+def test_folds_by_speaker_keep_every_speaker_on_one_side():
+    dataset = load_cv_segments(DATA / "sample")
+    for split in ("by_file", "by_speaker"):
+        tested = []
+        for seed in range(FOLDS):
+            fold = sweep.fold_of(dataset, split, seed)
+            train, test = fold.train, fold.test
+            shared = set(train.groups) & set(test.groups)
+            assert bool(shared) == (split == "by_file")
+            fit, held = split_validation(train, 0.1, seed, by_speaker=split == "by_speaker")
+            assert bool(set(fit.groups) & set(held.groups)) == (split == "by_file")
+            assert not set(train.files) & set(test.files)
+            tested += test.files
+        assert sorted(tested) == sorted(dataset.train.files)  # each once, and no test file
+    with pytest.raises(ValueError, match="found split 'other'; expected one of delivered, by_file"):
+        sweep.fold_of(dataset, "other", 0)
 
 
 # --- What follows from runs -------------------------------------------------------------------

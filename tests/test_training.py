@@ -9,15 +9,12 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 from toys import quick, toy_dataset
 
-from helpers.data import DATA, load_cv_segments
 from helpers.padding import padded_batches
 from helpers.training import (
-    FOLDS,
     AverageErrorStop,
     fit,
     predict,
     settings_for,
-    split_test,
     split_validation,
     stopped_after,
 )
@@ -161,23 +158,6 @@ def test_class_weights_change_training_only(toy):
 def test_the_wrong_data_set_is_refused(toy):
     with pytest.raises(ValueError, match="found handwriting data; expected cv_segments"):
         fit(toy, settings_for("cv_segments", "LSTM", 4, 0), progress=False)
-
-
-def test_folds_by_speaker_keep_every_speaker_on_one_side():
-    dataset = load_cv_segments(DATA / "sample")
-    for split in ("by_file", "by_speaker"):
-        tested = []
-        for seed in range(FOLDS):
-            train, test = split_test(dataset, split, seed)
-            shared = set(train.groups) & set(test.groups)
-            assert bool(shared) == (split == "by_file")
-            fit, held = split_validation(train, 0.1, seed, by_speaker=split == "by_speaker")
-            assert bool(set(fit.groups) & set(held.groups)) == (split == "by_file")
-            assert not set(train.files) & set(test.files)
-            tested += test.files
-        assert sorted(tested) == sorted(dataset.train.files)  # each once, and no test file
-    with pytest.raises(ValueError, match="found split 'other'; expected one of delivered, by_file"):
-        split_test(dataset, "other", 0)
 
 
 def test_the_rate_falls_to_nothing_and_gradients_are_clipped(toy):
