@@ -7,13 +7,27 @@ look at the report's own numbers, the others at this book's data, runs and netwo
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
+from experiments.findings import (
+    LEVEL,
+    Found,
+    bounds_of,
+    crossed,
+    fact,
+    holm,
+    mcnemar,
+    same_files,
+    separate_files,
+    tested,
+    tested_everywhere,
+    tested_somewhere,
+    words_of,
+)
 from helpers.cells import GRU, LSTM, RNN, Network, central_differences, relative_error
 from helpers.data import REPORT_CLASSES, DataFormatError, load_report, speaker_of
 from helpers.models import ARCHITECTURES, CELLS, build, count_parameters
@@ -28,36 +42,13 @@ from helpers.runs import (
     reported_among_seeds,
 )
 
-LEVEL = 0.05
 SEED = 15
 LONG = 50  # lag of the adding problem from which on a dependency counts as long
 FILES = {"handwriting": (345, 100), "cv_segments": (1771, 443)}  # train and test, of the report
 RUN_KEYS = ["run", "dataset", "protocol", "layer", "architecture", "seed"]
 
 
-class Found(NamedTuple):
-    """What one piece of evidence says about a claim.
-
-    Attributes
-    ----------
-    finding : str
-        ``for``, ``against`` or ``open``.
-    numbers : dict
-        What a sentence about it may quote.
-    tests : tuple of (float, float)
-        Effect and p of each test that decided, so that a recount can decide again. A positive
-        effect speaks for the claim.
-    every : bool
-        Whether the claim needs every test, instead of any.
-    """
-
-    finding: str
-    numbers: dict = {}
-    tests: tuple = ()
-    every: bool = False
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass
 class Material:
     """All that evidence is computed from.
 
@@ -102,138 +93,13 @@ class Material:
 
     def tested(self, data, protocol="validated", layers=CELLS):
         """Return the predictions of these runs on the test split."""
-        return self.predictions.query(
-            "dataset == @data and protocol == @protocol and layer in @layers and split == 'test'"
-        )
+        here = self._tests.get((data, protocol), self.predictions.iloc[:0])
+        return here[here["layer"].isin(layers)]
 
-
-# --- From tests to findings -------------------------------------------------------------------
-
-
-def decide(tests, level=LEVEL, every=False):
-    """Return the finding of one or more tests.
-
-    Parameters
-    ----------
-    tests : sequence of (effect, p)
-    level : float
-        A test counts if its p is below.
-    every : bool
-        Whether all tests have to count for the claim, and one that counts against it is enough;
-        otherwise those that count have to agree.
-
-    Returns
-    -------
-    str
-    """
-    signs = [effect > 0 for effect, p in tests if p < level]
-    if not signs or (len(set(signs)) == 2 and not every):
-        return "open"
-    if not all(signs):
-        return "against"
-    return "open" if every and len(signs) < len(tests) else "for"
-
-
-def fact(true, **numbers):
-    """Return what a computation says that comes out true or false."""
-    return Found("for" if true else "against", numbers)
-
-
-def tested(*tests, every=False, **numbers):
-    """Return what tests say; with one test, its effect and p are among the numbers."""
-    if len(tests) == 1:
-        numbers = {"effect": tests[0][0], "p": words_of(tests[0][1]), **numbers}
-    return Found(decide(tests, every=every), numbers, tests, every)
-
-
-def tested_everywhere(tests, **numbers):
-    """Return what tests say about a claim that needs every one of them.
-
-    That all effects are positive is as sure as the least sure of them. That some effect is negative
-    is one finding among several, so these p are corrected by Holm's method.
-
-    Parameters
-    ----------
-    tests : sequence of (effect, p)
-    """
-    corrected = zip(tests, holm([p for _, p in tests]), strict=True)
-    return tested(*((e, p if e > 0 else q) for (e, p), q in corrected), every=True, **numbers)
-
-
-def holm(p):
-    """Correct several p for their number by Holm's method; returns a list."""
-    return multipletests(p, method="holm")[1].tolist()
-
-
-def words_of(p):
-    """Write a p."""
-    return "p below 0.001" if p < 0.001 else f"p = {p:.3f}"
-
-
-# --- Tests ------------------------------------------------------------------------------------
-
-
-def crossed(plus, minus=None):
-    """Test whether a mean over seeds and files is zero, for further seeds and further files.
-
-    Runs that share their test files are no separate samples, nor are files that share their runs.
-    A mean over seeds × files varies with both, and the variance of the mean is the sum of two parts
-    that can be estimated: that of the seeds' means and that of the files' means, less the
-    interaction that both contain (Searle, Casella and McCulloch, Variance Components, 1992, ch. 5).
-
-    Parameters
-    ----------
-    plus : array, shape (seeds, files)
-        What each run did with each file, such as 1 for a right answer, or a difference of two.
-    minus : array, shape (seeds, other files), optional
-        The same for other files, whose mean is subtracted.
-
-    Returns
-    -------
-    effect, p : float
-        Student's p, with one degree of freedom less than there are seeds.
-    """
-    blocks = [np.asarray(plus, float)] + ([] if minus is None else [-np.asarray(minus, float)])
-    seeds = len(blocks[0])
-    by_seed = sum(block.mean(axis=1) for block in blocks)
-    of_seeds, of_files, of_both = by_seed.var(ddof=1) / seeds, 0.0, 0.0
-    for block in blocks:
-        files = block.shape[1]
-        of_files += block.mean(axis=0).var(ddof=1) / files if files > 1 else 0.0
-        rest = block - block.mean(axis=1, keepdims=True) - block.mean(axis=0) + block.mean()
-        freedom = (seeds - 1) * (files - 1)
-        of_both += (rest**2).sum() / freedom / (seeds * files) if freedom else 0.0
-    variance = max(of_seeds, of_files, of_seeds + of_files - of_both)
-    effect = float(by_seed.mean())
-    if variance < 1e-24:  # no spread at all to judge by
-        return effect, float(abs(effect) < 1e-12)
-    return effect, float(2 * stats.t.sf(abs(effect) / np.sqrt(variance), seeds - 1))
-
-
-def mcnemar(only_first, only_second):
-    """Return McNemar's exact p for what only one of two gets right."""
-    n = only_first + only_second
-    return stats.binomtest(int(only_first), int(n)).pvalue if n else 1.0
-
-
-def same_files(k, m, n):
-    """Bound McNemar's p for k and m right answers on the same n files, which ones unknown.
-
-    The two may miss the same files, as far as the counts allow, or miss different ones.
-
-    Returns
-    -------
-    lowest, highest : float
-    """
-    few, many = sorted((int(k), int(m)))
-    p = [mcnemar(c, c + many - few) for c in (0, min(few, n - many))]
-    return min(p), max(p)
-
-
-def separate_files(k, m, n, n_m=None):
-    """Return Fisher's exact p for k of n and m of n_m (n, if not given) other files."""
-    n_m = n if n_m is None else n_m
-    return stats.fisher_exact([[k, n - k], [m, n_m - m]]).pvalue
+    @cached_property
+    def _tests(self):
+        test = self.predictions[self.predictions["split"] == "test"]
+        return dict(iter(test.groupby(["dataset", "protocol"])))
 
 
 def _by_seed_and_file(predictions, values):
@@ -328,7 +194,7 @@ def lstm_over_rnn_in_report(m, data):
         rnn=" or ".join(map(str, rnn)),
         lstm=lstm,
         n=n,
-        low=words_of(min(low for low, _ in bounds)),
+        p=bounds_of(min(low for low, _ in bounds), max(high for _, high in bounds)),
     )
 
 
@@ -355,7 +221,8 @@ def gain_in_report(m, data, classes, answer=None, fewer=False):
     cells = {
         c: f"{old[i, j]} → {new[i, j]}" for c, i, j in zip(classes, rows, columns, strict=True)
     }
-    return tested((effect, high), before=before, after=after, n=n, low=words_of(low), **cells)
+    p = bounds_of(low, high)
+    return tested((effect, high), before=before, after=after, n=n, p=p, **cells)
 
 
 def second_layer_in_report(m, data, cell, more, less):
@@ -363,7 +230,7 @@ def second_layer_in_report(m, data, cell, more, less):
     k = counts_in_report(m, data, cell)
     a, b, n = k[more - 1], k[less - 1], FILES[data][1]
     low, high = same_files(a, b, n)
-    return tested((float(a - b), high), more=a, less=b, n=n, low=words_of(low))
+    return tested((float(a - b), high), more=a, less=b, n=n, p=bounds_of(low, high))
 
 
 def errors_in_report(m, data, classes, both=True, fewer=False):
@@ -388,7 +255,9 @@ def errors_in_report(m, data, classes, both=True, fewer=False):
         effect = (chance - k / n) if fewer else (k / n - chance)
         tests.append((float(effect), stats.binomtest(k, n, chance).pvalue))
         found, wrong = found + k, wrong + n
-    return tested_everywhere(tests, found=found, wrong=wrong, chance=chance)
+    return tested_everywhere(
+        tests, found=found, wrong=wrong, kinds=among.sum(), of=len(matrix) * (len(matrix) - 1)
+    )
 
 
 def _kinds_of_error(n, places, both):
@@ -457,12 +326,13 @@ def _widest_gap(table, data):
     """Fisher's test of each network's right answers in training and test, by Holm's method."""
     train, test = FILES[data]
     p = [
-        separate_files(round(row.train_accuracy * train), round(row.test_accuracy * test), train, test)
+        separate_files(
+            round(row.train_accuracy * train), round(row.test_accuracy * test), train, test
+        )
         for row in table.itertuples()
     ]
-    gap = (table["train_accuracy"] - table["test_accuracy"]).to_numpy()
-    widest = int(gap.argmax())
-    return tested((float(gap[widest]), holm(p)[widest]), networks=len(table))
+    gap = table["train_accuracy"] - table["test_accuracy"]
+    return tested_somewhere(list(zip(gap, p, strict=True)), networks=len(table), widest=gap.max())
 
 
 def above_train_in_report(m, data):
@@ -629,7 +499,7 @@ def best_of_five(m, rate=0.75, files=100, trials=20_000):
 
 
 def gates_see(m, what):
-    """Whether the gates of an LSTM move with the cell's ``contents``, or with the hidden ``state``."""
+    """Whether the gates of an LSTM move with the cell's ``contents``, or the hidden ``state``."""
     rng = np.random.default_rng(SEED)
     cell, x = LSTM.random(rng, 2, 4), rng.normal(size=(1, 2))
     h, c = rng.normal(size=(1, 4)), np.zeros((1, 4))
@@ -712,9 +582,7 @@ def fewer_parameters(m):
         for a in ARCHITECTURES[data].values()
     ]
     smaller = sum(ratio < 1 for ratio in ratios)
-    return fact(
-        smaller == len(ratios), k=smaller, n=len(ratios), low=min(ratios), high=max(ratios)
-    )
+    return fact(smaller == len(ratios), k=smaller, n=len(ratios), low=min(ratios), high=max(ratios))
 
 
 def two_gates(m):
@@ -733,9 +601,9 @@ def _solved(m, models):
     """Whether each of the recorded trials was solved, a row a trial, a column a model."""
     rows = [column for column in ("task", "lag", "seed", "units") if column in m.memory]
     here = m.memory[m.memory["model"].isin(models)]
-    return here.pivot_table(
-        "solved", index=rows, columns="model", aggfunc="max"
-    ).dropna().astype(bool)
+    return (
+        here.pivot_table("solved", index=rows, columns="model", aggfunc="max").dropna().astype(bool)
+    )
 
 
 def gated_over_plain(m, cell):
@@ -835,7 +703,8 @@ def reproduced(m, data, cell, margin):
         inside=(places == "inside").sum(),
         n=len(places),
         seeds=seeds.min(),
-        p=f"{words_of(smaller)} that it is smaller, {words_of(larger)} that it is larger",
+        p_less=words_of(smaller),
+        p_more=words_of(larger),
     )
 
 
@@ -877,7 +746,8 @@ def best_class(m, data, best):
     """Whether one class is recognised more often than each of the others."""
     predictions = m.tested(data, layers=["SimpleRNN", "LSTM"])
     tables = {
-        label: _by_seed_and_file(group, _hits(group)) for label, group in predictions.groupby("label")
+        label: _by_seed_and_file(group, _hits(group))
+        for label, group in predictions.groupby("label")
     }
     own = tables.pop(best)
     recalls = {label: table.to_numpy().mean() for label, table in tables.items()}
@@ -1017,28 +887,30 @@ def epochs_alike(m, data):
     return Found("open", {"alike": alike, "n": len(lasted)})
 
 
-def distortion(m, data, split):
-    """Whether training on distorted copies raises test accuracy, or lowers ``train`` accuracy.
+def distortion(m, split):
+    """Whether training on distorted copies lowers ``train`` or raises ``test`` accuracy somewhere.
 
-    Networks of the protocols ``beyond`` and ``augmented`` that differ in nothing else, by seed.
+    Networks of the protocols ``beyond`` and ``augmented``, compared by seed.
     """
-    keys = ["layer", "architecture", "seed"]
+    keys, sign = ["dataset", "layer", "architecture"], -1 if split == "train" else 1
     plain, copies = (
-        m.runs[(m.runs["dataset"] == data) & (m.runs["protocol"] == p)].set_index(keys)
-        for p in ("beyond", "augmented")
+        m.runs[m.runs["protocol"] == protocol].set_index([*keys, "seed"])
+        for protocol in ("beyond", "augmented")
     )
-    shared = plain.index.intersection(copies.index)
-    if split == "train":
-        change = copies.loc[shared, "train_accuracy"] - plain.loc[shared, "train_accuracy"]
-        effect, p = crossed(change.groupby("seed").mean().to_numpy()[:, None])
-        return tested((-effect, p), change=effect, runs=len(shared))
-    tables = []
-    for runs in (copies, plain):
-        here = m.predictions[m.predictions["run"].isin(runs.loc[shared, "run"])]
-        here = here[here["split"] == "test"]
-        tables.append(_by_seed_and_file(here, _hits(here)))
-    effect, p = crossed(tables[0] - tables[1])
-    return tested((effect, p), change=effect, runs=len(shared))
+    tests = {}
+    for key, seeds in plain.index.intersection(copies.index).to_frame(index=False).groupby(keys):
+        pair = [runs.loc[pd.MultiIndex.from_frame(seeds)].reset_index() for runs in (copies, plain)]
+        if split == "train":
+            tables = [runs[["train_accuracy"]] for runs in pair]
+        else:
+            here = [m.predictions[m.predictions["run"].isin(runs["run"])] for runs in pair]
+            here = [predictions[predictions["split"] == "test"] for predictions in here]
+            tables = [_by_seed_and_file(p, _hits(p)) for p in here]
+        tests[key] = crossed(tables[0] - tables[1])
+    found = tested_somewhere([(sign * effect, p) for effect, p in tests.values()])
+    changes = [effect for effect, _ in tests.values()]
+    numbers = {"networks": len(tests), "low": min(changes), "high": max(changes)}
+    return found._replace(numbers=found.numbers | numbers)
 
 
 def new_speakers(m):

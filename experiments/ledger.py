@@ -16,7 +16,7 @@ import yaml
 from IPython.display import HTML
 
 from experiments import evidence
-from experiments.evidence import Found, decide, holm
+from experiments.findings import LEVEL, Found, decide, holm
 from helpers.data import DATA, DataFormatError
 
 LEDGER = DATA / "ledger.yaml"
@@ -90,7 +90,7 @@ class Claim(NamedTuple):
     instruction: str
     evidence: dict
 
-    def finding(self, source, level=evidence.LEVEL, correct=lambda p: p):
+    def finding(self, source, level=LEVEL, correct=lambda p: p):
         """Return what a source says, its tests decided at some level, their p corrected somehow."""
         if source not in self.evidence:
             return "none"
@@ -101,9 +101,7 @@ class Claim(NamedTuple):
 
     def decided(self, sources=tuple(SOURCES), **options):
         """Return the verdict by some of the sources; options as for :meth:`finding`."""
-        return verdict(
-            *(self.finding(s, **options) if s in sources else "none" for s in SOURCES)
-        )
+        return verdict(*(self.finding(s, **options) if s in sources else "none" for s in SOURCES))
 
     @property
     def verdict(self):
@@ -151,9 +149,14 @@ def read(material, path=LEDGER, functions=evidence):
         if entry["id"] in claims:
             raise DataFormatError(where, "an id that is taken", "one of its own")
         claims[entry["id"]] = Claim(
-            **{key: entry.get(key, "") for key in ("id", "place", "quote", "reading", "instruction")},
+            **{
+                key: entry.get(key, "")
+                for key in ("id", "place", "quote", "reading", "instruction")
+            },
             evidence={
-                source: _evidence(f"{where}, {source}", entry[source], material, functions, computed)
+                source: _evidence(
+                    f"{where}, {source}", entry[source], material, functions, computed
+                )
                 for source in SOURCES
                 if source in entry
             },
@@ -167,7 +170,8 @@ def _check(where, entry, needed, allowed=frozenset()):
         raise DataFormatError(
             where,
             f"the fields {', '.join(map(str, entry))}",
-            f"{', '.join(sorted(needed))}" + (f" and perhaps {', '.join(sorted(allowed))}" * bool(allowed)),
+            f"{', '.join(sorted(needed))}"
+            + (f" and perhaps {', '.join(sorted(allowed))}" * bool(allowed)),
         )
 
 
@@ -176,7 +180,7 @@ def _evidence(where, entry, material, functions, computed):
         _check(where, entry, {"kind", "finding", "text"})
         if entry["finding"] not in FINDINGS[:3]:
             raise DataFormatError(where, f"finding {entry['finding']!r}", ", ".join(FINDINGS[:3]))
-        return Evidence(entry["kind"], entry["text"], Found(entry["finding"]))
+        return Evidence(entry["kind"], entry["text"], Found(entry["finding"], {}))
     _check(where, entry, {"kind", "by", "text"}, {"with"})
     arguments = entry.get("with", {})
     function = getattr(functions, entry["by"], None)
@@ -186,7 +190,9 @@ def _evidence(where, entry, material, functions, computed):
         inspect.signature(function).bind(material, **arguments)
     except TypeError as error:
         signature = inspect.signature(function)
-        raise DataFormatError(where, f"arguments {arguments}", f"{entry['by']}{signature}") from error
+        raise DataFormatError(
+            where, f"arguments {arguments}", f"{entry['by']}{signature}"
+        ) from error
     made = f"{entry['by']}({', '.join(f'{k}={v!r}' for k, v in arguments.items())})"
     if made not in computed:  # some evidence serves several claims
         computed[made] = function(material, **arguments)
@@ -205,7 +211,9 @@ def _evidence(where, entry, material, functions, computed):
 
 def tally(claims):
     """Count verdicts by chapter of the report: a row a verdict, a column a chapter."""
-    rows = pd.DataFrame([(c.verdict, c.place[0]) for c in claims.values()], columns=["v", "chapter"])
+    rows = pd.DataFrame(
+        [(c.verdict, c.place[0]) for c in claims.values()], columns=["v", "chapter"]
+    )
     return pd.crosstab(rows["v"], rows["chapter"]).reindex(list(VERDICTS), fill_value=0)
 
 
@@ -236,7 +244,7 @@ def recount(claims, levels=(0.001, 0.01, 0.05, 0.1)):
     ways = {
         "as it stands": {},
         **{f"level {level:g}": {"level": level} for level in levels},
-        f"level {evidence.LEVEL:g}, Holm": {"correct": family.get},
+        f"level {LEVEL:g}, Holm": {"correct": family.get},
         "the report alone": {"sources": ("report",)},
         "ours alone": {"sources": ("ours",)},
         "without the code": {"sources": ("report", "ours")},
