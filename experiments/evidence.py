@@ -788,8 +788,14 @@ def winner(m, data, cell):
     found = tested_everywhere(tests, seeds=len(own))
     sure = [(effect, p) for effect, p in found.tests if p < LEVEL]
     higher = sum(effect < 0 for effect, _ in sure)
-    numbers = found.numbers | {"others": len(others), "higher": higher, "lower": len(sure) - higher}
-    return found._replace(numbers=numbers)
+    means = m.runs_of(data, "validated", [cell]).groupby("architecture")["test_accuracy"].mean()
+    numbers = {
+        "others": len(others),
+        "higher": higher,
+        "lower": len(sure) - higher,
+        "spread": means.max() - means.min(),
+    }
+    return found._replace(numbers=found.numbers | numbers)
 
 
 def second_layer(m, data, cell, more, less):

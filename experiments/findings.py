@@ -152,7 +152,7 @@ def crossed(plus, minus=None):
 def mcnemar(only_first, only_second):
     """Return McNemar's exact p for what only one of two gets right."""
     n = only_first + only_second
-    return stats.binomtest(int(only_first), int(n)).pvalue if n else 1.0
+    return float(stats.binomtest(int(only_first), int(n)).pvalue) if n else 1.0
 
 
 def same_files(k, m, n):
@@ -177,4 +177,4 @@ def bounds_of(low, high):
 def separate_files(k, m, n, n_m=None):
     """Return Fisher's exact p for k of n and m of n_m (n, if not given) other files."""
     n_m = n if n_m is None else n_m
-    return stats.fisher_exact([[k, n - k], [m, n_m - m]]).pvalue
+    return float(stats.fisher_exact([[k, n - k], [m, n_m - m]]).pvalue)

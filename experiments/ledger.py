@@ -90,6 +90,10 @@ class Claim(NamedTuple):
     instruction: str
     evidence: dict
 
+    def number(self, name, source="ours"):
+        """Return a number that a source's sentence can quote."""
+        return self.evidence[source].found.numbers[name]
+
     def finding(self, source, level=LEVEL, correct=lambda p: p):
         """Return what a source says, its tests decided at some level, their p corrected somehow."""
         if source not in self.evidence:
