@@ -169,14 +169,13 @@ def read(material, path=LEDGER, functions=evidence):
 
 
 def _check(where, entry, needed, allowed=frozenset()):
-    wrong = (needed - set(entry)) | (set(entry) - needed - allowed)
-    if wrong:
-        raise DataFormatError(
-            where,
-            f"the fields {', '.join(map(str, entry))}",
-            f"{', '.join(sorted(needed))}"
-            + (f" and perhaps {', '.join(sorted(allowed))}" * bool(allowed)),
-        )
+    if (needed - set(entry)) | (set(entry) - needed - allowed):
+        expected = ", ".join(sorted(needed))
+        expected += f" and perhaps {', '.join(sorted(allowed))}" if allowed else ""
+        raise DataFormatError(where, f"the fields {', '.join(map(str, entry))}", expected)
+    for name in needed:  # YAML reads 1.1 as a number and no as a truth value
+        if not isinstance(entry[name], str):
+            raise DataFormatError(where, f"{name}: {entry[name]}", "text; put it in quotes")
 
 
 def _evidence(where, entry, material, functions, computed):
@@ -269,11 +268,12 @@ _STYLE = """
 #ledger .rows { max-height: 75vh; overflow: auto; }
 #ledger table { width: 100%; }
 #ledger th, #ledger td { text-align: left; vertical-align: top; white-space: normal; }
+#ledger tbody tr { border-top: 1px solid currentColor; }
 #ledger td > * { display: block; margin: 0 0 .3rem; }
 #ledger small { font-size: 100%; opacity: .8; }
 @media (max-width: 600px) {
   #ledger thead { display: none; }
-  #ledger tr, #ledger td { display: block; }
+  #ledger tr, #ledger td { display: block; border: 0; }
 }
 @media print { #ledger .rows { max-height: none; } #ledger fieldset { display: none; } }
 """
