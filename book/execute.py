@@ -20,6 +20,8 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from book.stale import KEY, NOTEBOOKS, ROOT, changed, expressions, made_from
 
 SECONDS = 900  # a cell may take
+# Notebooks as text show what people write, not what is stored here.
+TEXT = {"cell_metadata_filter": "all,-user_expressions"}
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 # Runs in the kernel before the first cell, and notes the files that are opened to be read.
 WATCH = """
@@ -197,6 +199,7 @@ def execute(path, target=None):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = tidy(cell.outputs)
+    notebook.metadata["jupytext"] = TEXT
     notebook.metadata.language_info.pop("version", None)  # of the Python that happened to run it
     notebook.metadata[KEY] = made_from(notebook, *dependencies(notebook, *client.used))
     if path.read_bytes() != before:
@@ -211,12 +214,13 @@ def main():
     parser.add_argument("--all", action="store_true", help="those too that are not stale")
     arguments = parser.parse_args()
     paths = [p.resolve() for p in arguments.notebooks] or sorted(NOTEBOOKS.glob("*.ipynb"))
+    reasons = {path: changed(path) for path in paths}
+    chosen = [path for path in paths if reasons[path] or arguments.all]
+    if not chosen:
+        print("nothing is stale; ALL=1 or NOTEBOOKS=… executes all the same")
     failures = {}
-    for path in paths:
-        reasons = changed(path)
-        if not reasons and not arguments.all:
-            continue
-        print(f"{path.name}: changed {', '.join(reasons) or 'nothing'}", flush=True)
+    for path in chosen:
+        print(f"{path.name}: changed {', '.join(reasons[path]) or 'nothing'}", flush=True)
         started = time.perf_counter()
         try:
             execute(path)
@@ -226,7 +230,7 @@ def main():
         else:
             print(f"  stored after {time.perf_counter() - started:.0f} s", flush=True)
     if failures:
-        print(f"\n{len(failures)} of {len(paths)} failed and keep their old outputs:")
+        print(f"\n{len(failures)} of {len(chosen)} failed and keep their old outputs:")
         for failed, reason in failures.items():
             print(f"- {failed}: {reason}")
     return bool(failures)

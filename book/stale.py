@@ -42,6 +42,12 @@ def expressions(cell):
     return list(dict.fromkeys(found))
 
 
+def has_values(cell):
+    """Whether the value of each expression is stored beside the text of a cell."""
+    stored = cell.metadata.get("user_expressions", [])
+    return [entry["expression"] for entry in stored] == expressions(cell)
+
+
 # --- Digests ----------------------------------------------------------------------------------
 
 
@@ -121,14 +127,15 @@ def changed(path):
     Returns
     -------
     list of str
-        Its own name if its source has changed, and the names of modules and files that have
-        changed or are gone; empty if the outputs are up to date.
+        Its own name if its source has changed or a value is missing, and the names of modules
+        and files that have changed or are gone; empty if the outputs are up to date.
     """
     notebook = nbformat.read(path, as_version=4)
     record = notebook.metadata.get(KEY)
     if record is None:
         return [f"{path.name} (which says nothing of what it was made from)"]
-    found = [] if record["source"] == source_digest(notebook) else [path.name]
+    same = record["source"] == source_digest(notebook) and all(map(has_values, notebook.cells))
+    found = [] if same else [path.name]
     for kind, digest in (("modules", module_digest), ("files", file_digest)):
         for other, before in record[kind].items():
             file = ROOT / other

@@ -1,13 +1,14 @@
-"""Time one epoch of each of the report's 20 models, four ways, side by side: ``make bench``.
+"""Time one epoch of each of the report's 20 models, five ways side by side: ``make bench``.
 
-- *stock*: Keras' layers, every sequence padded to the report's length and masked, ``fit``.
-- *one*: this project's way, packed layers on length buckets, in one process.
+- *stock*: Keras' layers, every sequence padded to the report's length and masked.
+- *batch*: the same layers, each batch padded to its own longest sequence.
+- *one*: this book's layers, compiled recurrences on the real steps alone, in one process.
 - *two*: the same in two processes of one thread each, as in a sweep; seconds per model trained.
 - *torch*: PyTorch on packed sequences, where it is installed.
 
-Epochs of the ways alternate, so that whatever else the machine does meets all alike; ratios are
-of medians. Then: how an epoch grows with the number of files, and with one file that is fifty
-times as long as the rest.
+All draw shuffled batches of one size. Epochs of the ways alternate, so that whatever else the
+machine does meets all alike; ratios are of medians. Then: how an epoch grows with the number of
+files, and with one file that is fifty times as long as the rest.
 """
 
 import argparse
@@ -23,14 +24,16 @@ import numpy as np
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
-from helpers import packed
+from experiments.sweep import ONE_THREAD
+from helpers import layers
 from helpers.data import load_cv_segments, load_handwriting
 from helpers.models import ARCHITECTURES, build
-from helpers.padding import PADDED_LENGTH, PADDING_VALUE, bucketed_batches, fit_scaling, pad
+from helpers.padding import PADDED_LENGTH, PADDING_VALUE, fit_scaling, pad, padded_batches
 from helpers.training import PROTOCOLS
 
 CORES = os.cpu_count()
-WAYS = ("stock", "one", "two", "torch")
+WAYS = ("stock", "batch", "one", "two", "torch")
+RATIOS = (("stock", "one"), ("stock", "two"), ("batch", "one"), ("torch", "one"))
 BLOCKS = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3}
 
 
@@ -53,6 +56,11 @@ class Task:
     classes: int
 
     @property
+    def name(self):
+        """Data set, cell and widths."""
+        return f"{self.dataset} {self.cell} {'-'.join(map(str, self.architecture.units))}"
+
+    @property
     def architecture(self):
         """The report's architecture."""
         return ARCHITECTURES[self.dataset][self.number]
@@ -67,12 +75,12 @@ class Task:
         """The padding value."""
         return PADDING_VALUE[self.dataset]
 
-    def model(self, layers):
+    def model(self, recurrent):
         """Build the Keras model."""
         keras.utils.set_random_seed(0)
         features = self.x[0].shape[1]
         return build(
-            self.cell, self.architecture, features, self.classes, self.value, layers=layers
+            self.cell, self.architecture, features, self.classes, self.value, recurrent=recurrent
         )
 
     def products(self):
@@ -94,11 +102,16 @@ def stock_epoch(task):
     return lambda: model.fit(x, task.y, batch_size=task.batch_size, verbose=0)
 
 
-def packed_epoch(task):
-    """Return a function that trains one epoch this project's way."""
-    model = task.model(packed)
-    batches = bucketed_batches(task.x, task.y, task.batch_size, task.value, seed=0)
+def batch_epoch(task, recurrent=keras.layers):
+    """Return a function that trains one epoch on batches padded each to its own length."""
+    model = task.model(recurrent)
+    batches = padded_batches(task.x, task.batch_size, task.value, task.y, shuffle_seed=0)
     return lambda: model.fit(batches, shuffle=False, verbose=0)
+
+
+def our_epoch(task):
+    """Return a function that trains one epoch this book's way."""
+    return batch_epoch(task, layers)
 
 
 def torch_epoch(task):
@@ -133,7 +146,7 @@ def torch_epoch(task):
 
 def epochs_for(task, duration):
     """Train for some seconds in a process of its own; when each epoch ended, the first apart."""
-    work = packed_epoch(task)
+    work = our_epoch(task)
     work()  # compiles
     ends = [time.time()]
     while ends[-1] < ends[0] + duration:
@@ -153,7 +166,7 @@ def side_by_side(task, duration):
 
 def measure(task, epochs):
     """Return the median seconds of an epoch, by way."""
-    ways = {"stock": stock_epoch, "one": packed_epoch}
+    ways = {"stock": stock_epoch, "batch": batch_epoch, "one": our_epoch}
     if importlib.util.find_spec("torch"):
         ways["torch"] = torch_epoch
     ways = {name: way(task) for name, way in ways.items()}
@@ -182,7 +195,7 @@ def growth(task, epochs):
     cases = [(f"{k} times the files", task.x * k, np.tile(task.y, k)) for k in (1, 4, 16)]
     cases.append(("4 times, one 50 times as long", [*cases[1][1][1:], long], cases[1][2]))
     for name, x, y in cases:
-        work = packed_epoch(dataclasses.replace(task, x=x, y=y))
+        work = our_epoch(dataclasses.replace(task, x=x, y=y))
         work()
         taken = statistics.median(seconds(work) for _ in range(epochs))
         steps, padded = sum(map(len, x)), len(x) * max(map(len, x))
@@ -194,51 +207,48 @@ def growth(task, epochs):
         )
 
 
-def main():
+def main(arguments=None):
     """Measure all models and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", help="a folder or zip with both data sets")
     parser.add_argument("--epochs", type=int, default=3)
-    arguments = parser.parse_args()
+    parser.add_argument("--models", type=int, help="only the first so many")
+    given = parser.parse_args(arguments)
     # What the processes of joblib read when they start; this one has read it already.
-    os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
-    datasets = [load_handwriting(arguments.data), load_cv_segments(arguments.data)]
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    datasets = [load_handwriting(given.data), load_cv_segments(given.data)]
     print(f"data: {', '.join(f'{d.name} ({d.origin})' for d in datasets)}; {CORES} cores")
-    print(f"{'seconds an epoch':36}{'stock':>7}{'one':>7}{'two':>7}{'torch':>7}", end="")
-    print(f"   {'stock/one':>10}{'stock/two':>10}{'torch/one':>10}")
-    ratios, tasks = [], {}
+    tasks = []
     for dataset in datasets:
         scaling = PROTOCOLS["validated"][dataset.name]["scaling"]
         x = fit_scaling(scaling, dataset.train.x)(dataset.train.x)
-        for cell in ("SimpleRNN", "LSTM"):
-            for number, architecture in ARCHITECTURES[dataset.name].items():
-                task = Task(dataset.name, cell, number, x, dataset.train.y, len(dataset.classes))
-                t = {"torch": np.nan} | measure(task, arguments.epochs)
-                tasks[dataset.name, cell, number] = task, t
-                ratios.append([t["stock"] / t["one"], t["stock"] / t["two"], t["torch"] / t["one"]])
-                name = f"{dataset.name} {cell} {'-'.join(map(str, architecture.units))}"
-                print(f"{name:36}", end="")
-                print(
-                    *(f"{t[way]:7.2f}" for way in ("stock", "one", "two", "torch")), sep="", end=""
-                )
-                print("   ", *(f"{ratio:10.2f}" for ratio in ratios[-1]), sep="", flush=True)
-    print(f"{'geometric mean':67}", end="")
-    print(*(f"{mean:10.2f}" for mean in np.exp(np.mean(np.log(ratios), axis=0))), sep="")
+        tasks += [
+            Task(dataset.name, cell, number, x, dataset.train.y, len(dataset.classes))
+            for cell in ("SimpleRNN", "LSTM")
+            for number in ARCHITECTURES[dataset.name]
+        ]
+    print(f"{'seconds an epoch':34}", *(f"{way:>7}" for way in WAYS), end="")
+    print("  ", *(f"{a + '/' + b:>10}" for a, b in RATIOS))
+    measured = {}
+    for task in tasks[: given.models]:
+        t = {"torch": np.nan} | measure(task, given.epochs)
+        measured[task.name] = task, t, [t[a] / t[b] for a, b in RATIOS]
+        print(f"{task.name:34}", *(f"{t[way]:7.2f}" for way in WAYS), end="")
+        print("  ", *(f"{ratio:10.2f}" for ratio in measured[task.name][2]), flush=True)
+    means = np.exp(np.mean(np.log([ratios for *_, ratios in measured.values()]), axis=0))
+    print(f"{'geometric mean':76}", *(f"{mean:10.2f}" for mean in means))
 
-    task, t = tasks["cv_segments", "LSTM", 2]
     rate = product_rate()
-    print(
-        f"\nmatrix products of this machine: {rate / 1e9:.0f} thousand million operations a second"
-    )
-    for way in ("one", "two", "stock"):
-        share = task.products() / t[way] / rate
-        print(f"cv_segments LSTM 256-256, {way}: {share:.0%} of that")
+    print(f"\nmatrix products: {rate / 1e9:.0f} thousand million operations a second; of that")
+    task, t, _ = max(measured.values(), key=lambda m: m[0].products())
+    for way in WAYS:
+        print(f"{task.name}, {way}: {task.products() / t[way] / rate:.0%}")
 
     print(f"\n{'growth':32}{'steps':>10}{'an epoch':>11}{'ratio':>8}{'of steps':>12}", end="")
     print(f"{'of files x longest':>20}")
-    for key in (("handwriting", "LSTM", 4), ("cv_segments", "LSTM", 3)):
-        print(*key)
-        growth(tasks[key][0], arguments.epochs)
+    for name in dict.fromkeys((next(iter(measured)), next(reversed(measured)))):
+        print(name)
+        growth(measured[name][0], given.epochs)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
+from experiments.tasks import TASKS, TaskSettings
 from helpers.models import ARCHITECTURES, CELLS
-from helpers.tasks import TASKS, TaskSettings
 from helpers.training import FOLDS, PROTOCOLS, RunSettings
 
 

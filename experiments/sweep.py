@@ -9,11 +9,18 @@ import pandas as pd
 from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
-from experiments import store
-from helpers import tasks, training
+from experiments import store, tasks
+from helpers import training
 from helpers.runs import MEMORY_FILES, RUN_FILES, load_tables
 
 BACKENDS = ("loky", "dask")
+# What processes read when they start; one thread a process is fastest in all.
+ONE_THREAD = (
+    "NUMBA_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+)
 
 
 def make(function, work, files, folder, processes=2, backend="loky", scheduler=None):
@@ -47,9 +54,7 @@ def make(function, work, files, folder, processes=2, backend="loky", scheduler=N
         raise ValueError(f"found backend {backend!r}; expected one of {', '.join(BACKENDS)}")
     if backend == "dask" and not scheduler:
         raise ValueError("backend dask: found no scheduler; expected its address, tcp://host:8786")
-    # What processes read when they start; one thread a process is fastest in all.
-    threads = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OPENBLAS_NUM_THREADS")
-    os.environ.update(dict.fromkeys(threads, "1"))
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     options = {"n_jobs": processes} if backend == "loky" else {"scheduler_host": scheduler}
     with parallel_config(backend=backend, **options):
         made = Parallel(return_as="generator_unordered")(delayed(function)(*each) for each in work)
@@ -111,7 +116,7 @@ def sweep_memory(planned, folder, **options):
 
     Parameters
     ----------
-    planned : list of helpers.tasks.TaskSettings
+    planned : list of experiments.tasks.TaskSettings
     folder, **options
         As in :func:`sweep`.
 

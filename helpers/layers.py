@@ -2,25 +2,29 @@
 
 What stands in the padding reaches no output and no gradient.
 
-The recurrent layers are those of :mod:`keras.layers`: same weights, same outputs. A batch arrives
-padded at the end, with its mask, as after :class:`keras.layers.Masking`. Its sequences are sorted
-by length and their real steps stand one below the other, step 1 of all sequences first: the
-*packed* batch. Step ``t`` then works on the first rows of the state, those of the sequences that
-are still going on, and time is spent on real steps only.
+The recurrent layers are those of :mod:`keras.layers`: same weights, same outputs, same gradients.
+A batch arrives padded at the end, with its mask, as after :class:`keras.layers.Masking`. Its
+sequences are sorted by length and their real steps stand one below the other, step 1 of all
+sequences first: the *packed* batch. Step ``t`` then works on the first rows of the state, those of
+the sequences that are still going on, and time is spent on real steps only.
 
-What does not wait for the state before is taken out of the loop and done for all steps at once:
-the product with the inputs on the way forward; on the way back, what the gates contribute to the
-derivatives, and the gradients of the weights, each one product of two long matrices. The
-derivations are those of :mod:`helpers.cells`, against which, and against Keras, the tests hold
-these layers.
+The recurrences are compiled by numba. Each way has one product with the recurrent weights a step,
+left to BLAS, and one loop over the units that reads like the equations of the cell; the product
+with the inputs and the gradients of the weights are one product of long matrices for all steps. The
+tests hold the compiled recurrences against :mod:`helpers.cells`, and the layers against Keras.
 """
 
+import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
+from numba import get_num_threads, njit, types
+from numba.extending import overload, register_jitable
 
 # --- Packing ----------------------------------------------------------------------------------
 
@@ -29,28 +33,25 @@ from keras import ops
 class Packing:
     """Where the real steps of a padded batch stand.
 
+    The sequences are dealt among parts, long and short alike; each part is packed by itself, and
+    the parts stand one below the other.
+
     Attributes
     ----------
     rows : array of int, shape (steps,)
         For each packed step, its row in ``x.reshape(batch * time, features)``.
-    active : list of int
-        How many sequences have a step 1, a step 2, …
-    before : array of int, shape (steps - batch,)
-        For each packed step but the first steps, the packed row of the step before it.
-    order : array of int, shape (batch,)
-        The sequences by decreasing length.
     last : array of int, shape (batch,)
-        The packed row of each sequence's last step, in the batch's own order.
+        The packed row of each sequence's last step.
+    parts : list of (slice, array of int)
+        Of each part the packed rows, and how many sequences have a step 1, a step 2, …
     """
 
     rows: np.ndarray
-    active: list
-    before: np.ndarray
-    order: np.ndarray
     last: np.ndarray
+    parts: list
 
     @classmethod
-    def of(cls, mask, backwards=False):
+    def of(cls, mask, backwards=False, parts=1):
         """Find the real steps of a batch.
 
         Parameters
@@ -58,6 +59,7 @@ class Packing:
         mask : array, shape (batch, time), bool
         backwards : bool
             Whether step 1 is each sequence's last.
+        parts : int
 
         Returns
         -------
@@ -68,10 +70,9 @@ class Packing:
         ValueError
             If a sequence has no real step, or one after a masked step.
         """
-        batch, time = mask.shape
         lengths = mask.sum(axis=1)
-        steps = np.arange(time)
-        wrong = np.flatnonzero((mask != (steps < lengths[:, None])).any(axis=1) | (lengths == 0))
+        wrong = (mask != (np.arange(mask.shape[1]) < lengths[:, None])).any(axis=1)
+        wrong = np.flatnonzero(wrong | (lengths == 0))
         if len(wrong):
             row = mask[wrong[0]].astype(int)
             raise ValueError(
@@ -79,179 +80,216 @@ class Packing:
                 f"least one real step, and none after a masked one (padding at the end)"
             )
         order = np.argsort(-lengths, kind="stable")
-        longest = lengths[order[0]]
-        here = steps[:longest, None] < lengths[order]  # (longest, batch): who has a step t
-        t, rank = np.nonzero(here)
-        sequence = order[rank]
-        active = here.sum(axis=1)
-        starts = np.cumsum(active) - active
-        position = lengths[sequence] - 1 - t if backwards else t
-        last = np.empty(batch, int)
-        last[order] = starts[lengths[order] - 1] + np.arange(batch)
-        before = (starts[t - 1] + rank)[batch:]
-        return cls(sequence * time + position, active.tolist(), before, order, last)
-
-    def steps(self):
-        """Pairs of the first and the last packed row of each step, in order."""
-        end = 0
-        for rows in self.active:
-            start, end = end, end + rows
-            yield start, end
+        rows, last, found = np.empty(lengths.sum(), np.int64), np.empty_like(lengths), []
+        start = 0
+        for k in range(min(parts, len(order))):
+            active = _pack(lengths, order[k::parts], mask.shape[1], backwards, start, rows, last)
+            found.append((slice(start, start + active.sum()), active))
+            start += active.sum()
+        return cls(rows, last, found)
 
 
-# --- The recurrences, on packed steps ---------------------------------------------------------
+@njit(cache=True)
+def _pack(lengths, sequences, time, backwards, start, rows, last):
+    """Fill in ``rows`` and ``last`` for one part; return how many sequences have each step."""
+    active = np.empty(lengths[sequences[0]], np.int64)
+    going_on = len(sequences)
+    for t in range(len(active)):
+        while lengths[sequences[going_on - 1]] <= t:
+            going_on -= 1
+        active[t] = going_on
+        for sequence in sequences[:going_on]:
+            position = lengths[sequence] - 1 - t if backwards else t
+            rows[start] = sequence * time + position
+            last[sequence] = start
+            start += 1
+    return active
+
+
+# --- Activations ------------------------------------------------------------------------------
+
+# Without numpy's error model, a check for division by zero keeps loops from being vectorised.
+_FAST = {"fastmath": True, "error_model": "numpy"}
+# Cached, and without the interpreter's lock, so that parts of a batch run on several cores.
+_KERNEL = {**_FAST, "cache": True, "nogil": True}
+# A plain 1 would be an int64, and make float64 of float32.
+_ONE, _HALF, _LARGEST = np.float32(1), np.float32(0.5), np.float32(9)
+# A ratio of polynomials within 3e-7 of tanh: minimax coefficients, as in Eigen's ptanh_float.
+_P13, _P11, _P9, _P7, _P5, _P3, _P1 = np.float32(
+    [-2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08,
+     1.48572235717979e-05, 6.37261928875436e-04, 4.89352455891786e-03]
+)  # fmt: skip
+_Q6, _Q4, _Q2, _Q0 = np.float32(
+    [1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03]
+)
+
+
+def _tanh(a):
+    """Stand for the compiled tanh: of the library for float64, a faster one for float32."""
+
+
+@overload(_tanh, jit_options=_FAST)
+def _compiled_tanh(a):
+    if a != types.float32:
+        return lambda a: math.tanh(a)
+
+    def ratio(a):
+        a = min(max(a, -_LARGEST), _LARGEST)
+        s = a * a
+        p = (((((_P13 * s + _P11) * s + _P9) * s + _P7) * s + _P5) * s + _P3) * s + _P1
+        return a * p / (((_Q6 * s + _Q4) * s + _Q2) * s + _Q0)
+
+    return ratio
+
+
+@register_jitable(**_FAST)
+def _sigmoid(a):
+    return _HALF + _HALF * _tanh(_HALF * a)
+
+
+# --- One step of one sequence -----------------------------------------------------------------
 #
-# Forward: x (steps, features) -> h (steps, n) and what the way back needs.
-# Backward: d_h (steps, n), the gradients that reach each state from outside the recurrence, not
-# through later states -> delta (steps, blocks * n) at the inputs' side, and at the states' side.
+# Forward: from a = x W_x, a_h = h_before W_h, the bias and the states before, fill in h and s, and
+# replace a by the gates. The second state s is c of an LSTM; a GRU keeps h_before W_h + b there.
+# Backward: from the gradient d_h by h that arrives from outside the recurrence, and from what comes
+# back from the step after, fill in delta at the inputs' side and, where it differs, at the states'.
+# back is what came through W_h; carry what came past it.
 
 
-def _rnn_forward(a, W_h, b_h, packing):
-    n = W_h.shape[0]
-    h = np.empty((len(a), n), a.dtype)
-    product = np.empty((packing.active[0], n), a.dtype)
-    previous = np.zeros((packing.active[0], n), a.dtype)
-    for start, end in packing.steps():
-        now, out = a[start:end], h[start:end]
-        now += np.matmul(previous[: end - start], W_h, out=product[: end - start])
-        np.tanh(now, out=out)
-        previous = out
-    return h, ()
+@register_jitable(**_FAST)
+def _rnn_step(a, a_h, b, h_before, s_before, h, s):
+    for j in range(len(h)):
+        h[j] = _tanh(a[j] + a_h[j] + b[j])
 
 
-def _rnn_backward(d_h, W_h, packing, h):
-    slope = 1 - h * h
-    delta = np.empty_like(h)
-    carry = np.zeros((packing.active[0], h.shape[1]), h.dtype)
-    W = np.ascontiguousarray(W_h.T)
-    for start, end in reversed(list(packing.steps())):
-        back = carry[: end - start]
-        back += d_h[start:end]
-        np.multiply(back, slope[start:end], out=delta[start:end])
-        np.matmul(delta[start:end], W, out=back)
-    return delta, delta
+@register_jitable(**_FAST)
+def _rnn_step_back(d_h, back, carry, a, h_before, s_before, h, s, delta, delta_h):
+    for j in range(len(h)):
+        delta[j] = (d_h[j] + back[j]) * (_ONE - h[j] * h[j])
 
 
-def _lstm_forward(a, W_h, b_h, packing):
-    n, batch = W_h.shape[0], packing.active[0]
-    # sigmoid(a) = 0.5 + 0.5 tanh(a / 2): halve three blocks once, and one tanh serves all four.
-    scale = np.repeat(np.array([0.5, 0.5, 1, 0.5], a.dtype), n)
-    shift = np.repeat(np.array([0.5, 0.5, 0, 0.5], a.dtype), n)
-    a *= scale
-    W = W_h * scale
-    h, c, tanh_c = (np.empty((len(a), n), a.dtype) for _ in range(3))
-    product = np.empty((batch, 4 * n), a.dtype)
-    write = np.empty((batch, n), a.dtype)
-    h_before, c_before = np.zeros((batch, n), a.dtype), np.zeros((batch, n), a.dtype)
-    for start, end in packing.steps():
-        rows = end - start
-        gates = a[start:end]
-        gates += np.matmul(h_before[:rows], W, out=product[:rows])
-        np.tanh(gates, out=gates)
-        gates *= scale
-        gates += shift
-        c_now, h_now, tanh_now = c[start:end], h[start:end], tanh_c[start:end]
-        np.multiply(gates[:, n : 2 * n], c_before[:rows], out=c_now)
-        c_now += np.multiply(gates[:, :n], gates[:, 2 * n : 3 * n], out=write[:rows])
-        np.tanh(c_now, out=tanh_now)
-        np.multiply(gates[:, 3 * n :], tanh_now, out=h_now)
-        h_before, c_before = h_now, c_now
-    return h, (a, c, tanh_c)
+@register_jitable(**_FAST)
+def _lstm_step(a, a_h, b, h_before, c_before, h, c):
+    n = len(h)
+    for j in range(n):
+        i = _sigmoid(a[j] + a_h[j] + b[j])
+        f = _sigmoid(a[n + j] + a_h[n + j] + b[n + j])
+        c_tilde = _tanh(a[2 * n + j] + a_h[2 * n + j] + b[2 * n + j])
+        o = _sigmoid(a[3 * n + j] + a_h[3 * n + j] + b[3 * n + j])
+        c[j] = f * c_before[j] + i * c_tilde
+        h[j] = o * _tanh(c[j])
+        a[j], a[n + j], a[2 * n + j], a[3 * n + j] = i, f, c_tilde, o
 
 
-def _lstm_backward(d_h, W_h, packing, h, gates, c, tanh_c):
-    n, batch = W_h.shape[0], packing.active[0]
-    i, f, c_tilde, o = (gates[:, k * n : (k + 1) * n] for k in range(4))
-    # What one unit of gradient by c (first three blocks) or by h (last) adds to each delta.
-    factor = np.empty((len(h), 4, n), h.dtype)
-    factor[:, 0] = c_tilde * i * (1 - i)
-    factor[:batch, 1] = 0  # c is zero before the first step
-    factor[batch:, 1] = c[packing.before]
-    factor[:, 1] *= f * (1 - f)
-    factor[:, 2] = i * (1 - c_tilde * c_tilde)
-    factor[:, 3] = tanh_c * o * (1 - o)
-    through = o * (1 - tanh_c * tanh_c)  # from h to c
-    delta = np.empty_like(factor)
-    carry_h, carry_c, part = (np.zeros((batch, n), h.dtype) for _ in range(3))
-    W = np.ascontiguousarray(W_h.T)
-    for start, end in reversed(list(packing.steps())):
-        rows = end - start
-        back_h, back_c = carry_h[:rows], carry_c[:rows]
-        back_h += d_h[start:end]
-        back_c += np.multiply(back_h, through[start:end], out=part[:rows])
-        now = delta[start:end]
-        np.multiply(factor[start:end, :3], back_c[:, None], out=now[:, :3])
-        np.multiply(factor[start:end, 3], back_h, out=now[:, 3])
-        np.matmul(now.reshape(rows, 4 * n), W, out=back_h)
-        back_c *= f[start:end]
-    delta = delta.reshape(len(h), 4 * n)
-    return delta, delta
+@register_jitable(**_FAST)
+def _lstm_step_back(d_h, back, carry, a, h_before, c_before, h, c, delta, delta_h):
+    n = len(h)
+    for j in range(n):
+        i, f, c_tilde, o = a[j], a[n + j], a[2 * n + j], a[3 * n + j]
+        tanh_c = _tanh(c[j])
+        d_h_j = d_h[j] + back[j]
+        d_c = carry[j] + d_h_j * o * (_ONE - tanh_c * tanh_c)
+        delta[j] = d_c * c_tilde * i * (_ONE - i)
+        delta[n + j] = d_c * c_before[j] * f * (_ONE - f)
+        delta[2 * n + j] = d_c * i * (_ONE - c_tilde * c_tilde)
+        delta[3 * n + j] = d_h_j * tanh_c * o * (_ONE - o)
+        carry[j] = d_c * f
 
 
-def _gru_forward(a, W_h, b_h, packing):
-    n, batch = W_h.shape[0], packing.active[0]
-    half = a.dtype.type(0.5)
-    W = W_h.copy()
-    W[:, : 2 * n] *= half
-    a[:, : 2 * n] += b_h[: 2 * n]
-    a[:, : 2 * n] *= half
-    h, inner = (np.empty((len(a), n), a.dtype) for _ in range(2))
-    product = np.empty((batch, 3 * n), a.dtype)
-    h_before = np.zeros((batch, n), a.dtype)
-    for start, end in packing.steps():
-        rows = end - start
-        now, through = a[start:end], inner[start:end]
-        from_h = np.matmul(h_before[:rows], W, out=product[:rows])
-        gates, candidate = now[:, : 2 * n], now[:, 2 * n :]
-        gates += from_h[:, : 2 * n]
-        np.tanh(gates, out=gates)
-        gates *= half
-        gates += half
-        np.add(from_h[:, 2 * n :], b_h[2 * n :], out=through)
-        candidate += np.multiply(gates[:, n:], through, out=product[:rows, :n])
-        np.tanh(candidate, out=candidate)
-        h_now = np.subtract(h_before[:rows], candidate, out=h[start:end])
-        h_now *= gates[:, :n]
-        h_now += candidate
-        h_before = h_now
-    return h, (a, inner)
+@register_jitable(**_FAST)
+def _gru_step(a, a_h, b, h_before, s_before, h, inner):
+    n, b_x, b_h = len(h), b[0], b[1]
+    for j in range(n):
+        z = _sigmoid(a[j] + b_x[j] + a_h[j] + b_h[j])
+        r = _sigmoid(a[n + j] + b_x[n + j] + a_h[n + j] + b_h[n + j])
+        inner[j] = a_h[2 * n + j] + b_h[2 * n + j]
+        h_tilde = _tanh(a[2 * n + j] + b_x[2 * n + j] + r * inner[j])
+        h[j] = z * h_before[j] + (_ONE - z) * h_tilde
+        a[j], a[n + j], a[2 * n + j] = z, r, h_tilde
 
 
-def _gru_backward(d_h, W_h, packing, h, gates, inner):
-    n, batch = W_h.shape[0], packing.active[0]
-    z, r, h_tilde = (gates[:, k * n : (k + 1) * n] for k in range(3))
-    h_before = np.zeros_like(h)
-    h_before[batch:] = h[packing.before]
-    # What one unit of gradient by h adds: to z, to r, to the product h W_h + b, to the candidate.
-    factor = np.empty((len(h), 4, n), h.dtype)
-    factor[:, 0] = (h_before - h_tilde) * z * (1 - z)
-    factor[:, 3] = (1 - z) * (1 - h_tilde * h_tilde)
-    factor[:, 2] = factor[:, 3] * r
-    factor[:, 1] = factor[:, 2] * (1 - r) * inner
-    delta = np.empty_like(factor)
-    carry, product = (np.zeros((batch, n), h.dtype) for _ in range(2))
-    W = np.ascontiguousarray(W_h.T)
-    for start, end in reversed(list(packing.steps())):
-        rows = end - start
-        back, now = carry[:rows], delta[start:end]
-        back += d_h[start:end]
-        np.multiply(factor[start:end], back[:, None], out=now)
-        np.matmul(now.reshape(rows, 4 * n)[:, : 3 * n], W, out=product[:rows])
-        back *= z[start:end]
-        back += product[:rows]
-    delta = delta.reshape(len(h), 4 * n)
-    at_x = np.concatenate([delta[:, : 2 * n], delta[:, 3 * n :]], axis=1)
-    return at_x, delta[:, : 3 * n]
+@register_jitable(**_FAST)
+def _gru_step_back(d_h, back, carry, a, h_before, s_before, h, inner, delta, delta_h):
+    n = len(h)
+    for j in range(n):
+        z, r, h_tilde = a[j], a[n + j], a[2 * n + j]
+        d_h_j = d_h[j] + back[j] + carry[j]
+        delta_tilde = d_h_j * (_ONE - z) * (_ONE - h_tilde * h_tilde)
+        delta[j] = delta_h[j] = d_h_j * (h_before[j] - h_tilde) * z * (_ONE - z)
+        delta[n + j] = delta_h[n + j] = delta_tilde * inner[j] * r * (_ONE - r)
+        delta[2 * n + j], delta_h[2 * n + j] = delta_tilde, delta_tilde * r
+        carry[j] = d_h_j * z
 
 
-_KERNELS = {
-    "SimpleRNN": (_rnn_forward, _rnn_backward),
-    "LSTM": (_lstm_forward, _lstm_backward),
-    "GRU": (_gru_forward, _gru_backward),
+# --- All steps of one part of a batch ---------------------------------------------------------
+#
+# At step t sequence k stands at row start + k; its step before at row before + k.
+
+
+def _compiled(step, step_back):
+    """Return both ways of one recurrence, with its step in their inner loop."""
+
+    @njit(**_KERNEL)
+    def run(x, rows, active, W_x, W_h, b, h, a, s):
+        np.dot(x[rows], W_x, a)  # for all steps at once
+        a_h, zero = np.zeros((active[0], a.shape[1]), h.dtype), np.zeros(h.shape[1], h.dtype)
+        before = start = 0
+        for t, going_on in enumerate(active):
+            if t:
+                np.dot(h[before : before + going_on], W_h, a_h[:going_on])
+            for k in range(going_on):
+                h_before, s_before = (h[before + k], s[before + k]) if t else (zero, zero)
+                step(a[start + k], a_h[k], b, h_before, s_before, h[start + k], s[start + k])
+            before, start = start, start + going_on
+
+    @njit(**_KERNEL)
+    def run_back(d_h, x, rows, active, W_x, W_h, b, h, a, s, d_x):
+        delta = np.empty_like(a)
+        delta_h = np.empty_like(a) if b.ndim == 2 else delta  # after a reset, the sides differ
+        zero, h_before = np.zeros(h.shape[1], h.dtype), np.zeros_like(h)
+        back, carry = np.zeros_like(h[: active[0]]), np.zeros_like(h[: active[0]])
+        W_h_T = np.ascontiguousarray(W_h.T)
+        start = len(h)
+        for t in range(len(active) - 1, -1, -1):
+            going_on = active[t]
+            start -= going_on
+            before = start - active[t - 1] if t else 0
+            for k in range(going_on):
+                now = start + k
+                if t:
+                    h_before[now] = h[before + k]
+                s_before = s[before + k] if t else zero
+                step_back(
+                    d_h[now], back[k], carry[k], a[now], h_before[now], s_before, h[now], s[now],
+                    delta[now], delta_h[now],
+                )  # fmt: skip
+            np.dot(delta_h[start : start + going_on], W_h_T, back[:going_on])
+        d_x[rows] = np.dot(delta, W_x.T)  # these, too, for all steps at once
+        d_W_x, d_W_h = np.dot(x[rows].T, delta), np.dot(h_before.T, delta_h)
+        return d_W_x, d_W_h, delta.sum(axis=0), delta_h.sum(axis=0)
+
+    return run, run_back
+
+
+# Both ways, and the widths of h, a and s in multiples of n.
+_RECURRENCES = {
+    "SimpleRNN": (*_compiled(_rnn_step, _rnn_step_back), (1, 1, 0)),
+    "LSTM": (*_compiled(_lstm_step, _lstm_step_back), (1, 4, 1)),
+    "GRU": (*_compiled(_gru_step, _gru_step_back), (1, 3, 1)),
 }
 
 
-def forward(cell, x, mask, W_x, W_h, b, backwards=False):
+@cache
+def _workers():
+    return ThreadPoolExecutor(get_num_threads())
+
+
+def _for_each_part(work, parts):
+    """Call ``work`` for each part of a batch, at the same time on several cores."""
+    return [work(*parts[0])] if len(parts) == 1 else list(_workers().map(lambda p: work(*p), parts))
+
+
+def forward(cell, x, packing, W_x, W_h, b):
     """Run a recurrence over the real steps of a padded batch.
 
     Parameters
@@ -259,54 +297,54 @@ def forward(cell, x, mask, W_x, W_h, b, backwards=False):
     cell : str
         ``SimpleRNN``, ``LSTM`` or ``GRU``.
     x : array, shape (batch, time, m)
-    mask : array, shape (batch, time), bool
+    packing : Packing
     W_x, W_h, b : array
         As Keras keeps them; of a GRU, ``b`` has two rows (``reset_after=True``).
-    backwards : bool
 
     Returns
     -------
-    packing : Packing
-    h : array, shape (steps, n)
-        The hidden state after each packed step.
-    saved : tuple of arrays
-        What :func:`backward` needs.
+    list of arrays, shape (steps, …)
+        First the hidden state after each packed step, then what else :func:`backward` needs.
     """
-    packing = Packing.of(mask, backwards)
-    packed = x.reshape(-1, x.shape[-1])[packing.rows]
-    b_x, b_h = b if b.ndim == 2 else (b, None)
-    a = packed @ W_x
-    a += b_x
-    h, saved = _KERNELS[cell][0](a, W_h, b_h, packing)
-    return packing, h, saved
+    run, _, widths = _RECURRENCES[cell]
+    flat, n = x.reshape(-1, x.shape[-1]), len(W_h)
+    states = [np.empty((len(packing.rows), width * n), x.dtype) for width in widths]
+
+    def work(where, active):
+        run(flat, packing.rows[where], active, W_x, W_h, b, *(s[where] for s in states))
+
+    _for_each_part(work, packing.parts)
+    return states
 
 
-def backward(cell, d_h, x, W_x, W_h, b, packing, h, saved):
+def backward(cell, d_h, x, packing, W_x, W_h, b, states):
     """Send gradients back through :func:`forward`.
 
     Parameters
     ----------
     d_h : array, shape (steps, n)
         Gradient of the loss by each packed state, paths through later states left out.
-    cell, x, W_x, W_h, b
+    cell, x, packing, W_x, W_h, b
         As in :func:`forward`.
-    packing, h, saved
-        As it returned them.
+    states : list of arrays
+        What it returned.
 
     Returns
     -------
     tuple of arrays
         The gradients by ``x``, ``W_x``, ``W_h`` and ``b``; zero where ``x`` is padding.
     """
-    at_x, at_h = _KERNELS[cell][1](d_h, W_h, packing, h, *saved)
+    _, run_back, _ = _RECURRENCES[cell]
     flat = x.reshape(-1, x.shape[-1])
     d_x = np.zeros_like(flat)
-    d_x[packing.rows] = at_x @ W_x.T
-    d_W_x = flat[packing.rows].T @ at_x
-    d_W_h = h[packing.before].T @ at_h[packing.active[0] :]
-    d_b = at_x.sum(axis=0)
-    if b.ndim == 2:
-        d_b = np.stack([d_b, at_h.sum(axis=0)])
+
+    def work(where, active):
+        part = (state[where] for state in states)
+        return run_back(d_h[where], flat, packing.rows[where], active, W_x, W_h, b, *part, d_x)
+
+    sums = zip(*_for_each_part(work, packing.parts), strict=True)
+    d_W_x, d_W_h, d_b_x, d_b_h = (sum(parts) for parts in sums)
+    d_b = np.stack([d_b_x, d_b_h]) if b.ndim == 2 else d_b_x
     return d_x.reshape(x.shape), d_W_x, d_W_h, d_b
 
 
@@ -355,31 +393,35 @@ class _Packed:
         return output
 
     def _recurrence(self, x, mask, W_x, W_h, b):
-        cell, backwards = type(self).__name__, self.go_backwards
-        every = self.return_sequences
-        floats = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3}[cell]
+        cell, every, units = type(self).__name__, self.return_sequences, self.units
+        widths = _RECURRENCES[cell][2]
+
+        def pack(mask):
+            packing = Packing.of(mask, self.go_backwards, get_num_threads())
+            return packing, self._places(packing, mask) if every else packing.last
 
         def run(x, mask, W_x, W_h, b):
-            packing, h, saved = forward(cell, x, mask, W_x, W_h, b, backwards)
+            packing, places = pack(mask)
+            states = forward(cell, x, packing, W_x, W_h, b)
             if not every:
-                return h[packing.last], h, *saved
-            states = np.zeros((mask.size, h.shape[1]), h.dtype)
-            states[self._places(packing, mask)] = h
-            return states.reshape(*mask.shape, -1), h, *saved
+                return states[0][places], *states
+            output = np.zeros((mask.size, units), x.dtype)
+            output[places] = states[0]
+            return output.reshape(*mask.shape, units), *states
 
-        def run_back(d_output, x, mask, W_x, W_h, b, h, *saved):
-            packing = Packing.of(mask, backwards)
+        def run_back(d_output, x, mask, W_x, W_h, b, *states):
+            packing, places = pack(mask)
             if every:
-                d_h = d_output.reshape(mask.size, -1)[self._places(packing, mask)]
+                d_h = d_output.reshape(mask.size, units)[places]
             else:
-                d_h = np.zeros_like(h)
-                d_h[packing.last] = d_output
-            return backward(cell, d_h, x, W_x, W_h, b, packing, h, saved)
+                d_h = np.zeros_like(states[0])
+                d_h[places] = d_output
+            return backward(cell, d_h, x, packing, W_x, W_h, b, states)
 
         @tf.custom_gradient
         def recurrence(x, W_x, W_h, b):
             output, *saved = tf.numpy_function(
-                run, [x, mask, W_x, W_h, b], [x.dtype] * (1 + floats), stateful=False
+                run, [x, mask, W_x, W_h, b], [x.dtype] * (1 + len(widths)), stateful=False
             )
 
             def gradient(d_output):

@@ -205,21 +205,19 @@ def padded_batches(x, batch_size, value, y=None, files=None, shuffle_seed=None):
     import tensorflow as tf
 
     check_padding_value(x, value, files)
-    # All steps lie in one array: tf.data slices it, which costs no Python call per sequence.
-    flat = tf.constant(np.concatenate(x), dtype=tf.float32)
-    lengths = np.array([len(sequence) for sequence in x])
-    starts, ends = tf.constant(np.cumsum(lengths) - lengths), tf.constant(np.cumsum(lengths))
+    # One gather a batch: a Python or TensorFlow call for each sequence would take most of the time.
+    lengths = [len(sequence) for sequence in x]
+    steps = tf.RaggedTensor.from_row_lengths(np.concatenate(x).astype(np.float32), lengths)
+    labels = None if y is None else tf.constant(np.asarray(y, dtype=np.int64))
     order = tf.data.Dataset.range(len(x))
     if shuffle_seed is not None:
         order = order.shuffle(len(x), seed=shuffle_seed, reshuffle_each_iteration=True)
-    padding = np.float32(value)
-    if y is None:
-        sequences = order.map(lambda i: flat[starts[i] : ends[i]])
-    else:
-        labels = tf.constant(np.asarray(y, dtype=np.int64))
-        sequences = order.map(lambda i: (flat[starts[i] : ends[i]], labels[i]))
-        padding = (padding, np.int64(0))
-    return sequences.padded_batch(batch_size, padding_values=padding).prefetch(2)
+
+    def batch(index):
+        padded = tf.gather(steps, index).to_tensor(default_value=np.float32(value))
+        return padded if labels is None else (padded, tf.gather(labels, index))
+
+    return order.batch(batch_size).map(batch).prefetch(2)
 
 
 # --- Fixed-length features for baselines ------------------------------------------------------

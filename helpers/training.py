@@ -4,7 +4,10 @@ import dataclasses
 import platform
 import sys
 import time
+import tomllib
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,6 +17,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 from sklearn.utils.class_weight import compute_class_weight
 from tqdm import tqdm
+from tqdm.keras import TqdmCallback
 
 from helpers import layers
 from helpers.models import ARCHITECTURES, VARIANTS, augmentation, build
@@ -71,11 +75,11 @@ class RunSettings:
     architecture: int
     seed: int
     protocol: str
-    split: str
     scaling: str
-    validation: float
     batch_size: int
     max_epochs: int
+    split: str = "delivered"
+    validation: float = 0.0
     patience: int = 0
     monitor: str = "val_loss"
     learning_rate: float = 1e-3
@@ -93,49 +97,7 @@ class RunSettings:
         )
 
 
-# What the chapters compare; each names all settings that its runs do not take from RunSettings.
-PROTOCOLS = {
-    "validated": {
-        "handwriting": {
-            "split": "delivered",
-            "scaling": "aspect",
-            "validation": 0.15,
-            "batch_size": 32,
-            "max_epochs": 80,
-            "patience": 30,
-            "learning_rate": 3e-3,
-            "decay": True,
-            "clip": 1.0,
-        },
-        "cv_segments": {
-            "split": "delivered",
-            "scaling": "standard",
-            "validation": 0.1,
-            "batch_size": 64,
-            "max_epochs": 10,
-            "patience": 10,
-            "learning_rate": 2e-3,
-            "decay": True,
-            "clip": 1.0,
-        },
-    },
-    "report": {
-        "handwriting": {
-            "split": "delivered",
-            "scaling": "global_max",
-            "validation": 0.0,
-            "batch_size": 32,
-            "max_epochs": 120,
-        },
-        "cv_segments": {
-            "split": "delivered",
-            "scaling": "none",
-            "validation": 0.0,
-            "batch_size": 64,
-            "max_epochs": 30,
-        },
-    },
-}
+PROTOCOLS = tomllib.loads((Path(__file__).parent / "protocols.toml").read_text(encoding="utf-8"))
 
 
 def settings_for(dataset, layer, architecture, seed, protocol="validated", **changes):
@@ -194,26 +156,6 @@ class AverageErrorStop(keras.callbacks.Callback):
         self.errors.append(logs["loss"])
         self.stopped_epoch = stopped_after(self.errors)
         self.model.stop_training |= self.stopped_epoch is not None
-
-
-class _Progress(keras.callbacks.Callback):
-    """A bar on standard output, since a page of the book keeps nothing from standard error."""
-
-    def __init__(self, settings):
-        super().__init__()
-        self.bar = tqdm(
-            total=settings.max_epochs,
-            desc=f"{settings.layer} {settings.architecture}",
-            bar_format="{desc} {bar:20} epoch {n} of {total}, {elapsed}{postfix}",
-            file=sys.stdout,
-        )
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.bar.set_postfix({"loss": f"{logs['loss']:.3f}"}, refresh=False)
-        self.bar.update()
-
-    def on_train_end(self, logs=None):
-        self.bar.close()
 
 
 # --- One run ----------------------------------------------------------------------------------
@@ -405,18 +347,23 @@ def _train(settings, classes, train, validation, epochs, progress):
     batches = padded_batches(
         scale(train.x), settings.batch_size, value, train.y, train.files, shuffle_seed=settings.seed
     )
+    rate = settings.learning_rate
+    if settings.decay:
+        rate = keras.optimizers.schedules.CosineDecay(rate, settings.max_epochs * len(batches))
     model = build(
         settings.layer,
         (ARCHITECTURES[settings.dataset] | VARIANTS[settings.dataset])[settings.architecture],
         features=train.x[0].shape[1],
         classes=classes,
         mask_value=value,
-        learning_rate=_learning_rate(settings, len(batches)),
+        learning_rate=rate,
         clip=settings.clip,
         augment=augmentation(settings.dataset, settings.seed) if settings.augment else (),
         recurrent=layers,
     )
-    callbacks = [_Progress(settings)] if progress else []
+    # On standard output, since a page of the book keeps nothing from standard error.
+    bar = partial(tqdm, file=sys.stdout, leave=False)
+    callbacks = [TqdmCallback(verbose=0, tqdm_class=bar)] if progress else []
     held_out = None
     if validation is not None:
         stop = keras.callbacks.EarlyStopping(
@@ -448,14 +395,6 @@ def _train(settings, classes, train, validation, epochs, progress):
     curve.insert(0, "epoch", np.arange(1, len(curve) + 1))
     best = len(curve) if validation is None else stop.best_epoch + 1
     return model, scale, curve, best
-
-
-def _learning_rate(settings, steps):
-    """Return a constant rate, or one that falls along half a cosine over all epochs."""
-    if not settings.decay:
-        return settings.learning_rate
-    steps *= settings.max_epochs
-    return keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
 
 
 def _prediction_table(run, split, sequences, probabilities, classes):

@@ -12,6 +12,8 @@ from matplotlib.colors import is_color_like
 
 from helpers import GREYS
 
+from book.stale import changed
+
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MACHINE_PATH = re.compile(r"(?<![\w.])/(home|root|Users|work|tmp|mnt|opt)/|[A-Z]:\\\\Users")
@@ -52,6 +54,11 @@ def test_it_is_in_the_table_of_contents(path):
 def test_it_was_executed_in_order_from_a_fresh_start(notebook):
     counts = [cell.execution_count for cell in code_cells(notebook)]
     assert counts == list(range(1, len(counts) + 1))
+
+
+def test_its_outputs_are_not_older_than_what_they_were_made_from(path):
+    reasons = changed(path)
+    assert not reasons, f"{path.name} was executed before {', '.join(reasons)} changed: `make run`"
 
 
 def test_it_stores_no_errors_no_warnings_and_nothing_that_the_site_cannot_show(notebook):

@@ -6,6 +6,10 @@ import pytest
 import tensorflow as tf
 
 from helpers import cells, layers
+from helpers.data import DATA, load_cv_segments, load_handwriting
+from helpers.models import ARCHITECTURES, Architecture, build
+from helpers.padding import PADDING_VALUE, fit_scaling, padded_batches
+from helpers.training import PROTOCOLS
 
 NAMES = ("SimpleRNN", "LSTM", "GRU")
 LENGTHS = np.array([4, 9, 1, 7, 7])
@@ -71,19 +75,22 @@ def test_bidirectional_wraps_packed_layers(name, every):
         assert np.allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.parametrize("parts", [1, 2, 9])
 @pytest.mark.parametrize("name", NAMES)
-def test_kernels_equal_the_cells_of_the_theory_chapters(name):
+def test_kernels_equal_the_cells_of_the_theory_chapters(name, parts):
     rng = np.random.default_rng(2)
     cell = cells.CELLS[name].random(rng, 3, 6)
     cell.b += rng.normal(size=cell.b.shape)
     x, d_h = rng.normal(size=(5, 9, 3)), rng.normal(size=(5, 9, 6))
     trace = cells.forward(cell, x, MASK)
     expected = cells.backward(cell, trace, d_h * MASK[..., None])
-    found, h, saved = layers.forward(name, x, MASK, cell.W_x, cell.W_h, cell.b)
-    assert np.allclose(h, trace.h.reshape(-1, 6)[found.rows], atol=1e-12)
-    assert np.allclose(h[found.last], trace.state[0], atol=1e-12)
+    found = layers.Packing.of(MASK, parts=parts)
+    weights = (cell.W_x, cell.W_h, cell.b)
+    states = layers.forward(name, x, found, *weights)
+    assert np.allclose(states[0], trace.h.reshape(-1, 6)[found.rows], atol=1e-12)
+    assert np.allclose(states[0][found.last], trace.state[0], atol=1e-12)
     by_step = d_h.reshape(-1, 6)[found.rows]
-    d_x, *d_weights = layers.backward(name, by_step, x, cell.W_x, cell.W_h, cell.b, found, h, saved)
+    d_x, *d_weights = layers.backward(name, by_step, x, found, *weights, states)
     assert cells.relative_error(d_x, expected.x) < 1e-12
     for array, by in zip(d_weights, ("W_x", "W_h", "b"), strict=True):
         assert cells.relative_error(array, expected.weights[by]) < 1e-12
@@ -138,3 +145,85 @@ def test_a_saved_model_gives_the_same_answers(tmp_path):
     x = np.random.default_rng(4).normal(size=(2, 5, 3)).astype(np.float32)
     again = keras.models.load_model(tmp_path / "model.keras")
     assert np.array_equal(model.predict(x, verbose=0), again.predict(x, verbose=0))
+
+
+# --- A speed device changes no result ---------------------------------------------------------
+
+
+class Losses(keras.callbacks.Callback):
+    """Keep the loss of every batch, not the running mean that Keras shows."""
+
+    def on_train_begin(self, logs=None):
+        self.each, self.total = [], 0.0
+
+    def on_train_batch_end(self, batch, logs=None):
+        total = logs["loss"] * (batch + 1)
+        self.each.append(total - self.total)
+        self.total = total
+
+
+@pytest.fixture(scope="module")
+def scaled():
+    """The first training sequences of both samples, in the order of a shuffle, as (x, y)."""
+    found = {}
+    for load in (load_handwriting, load_cv_segments):
+        dataset = load(DATA / "sample")
+        some = np.random.default_rng(0).permutation(len(dataset.train))[:128]
+        scaling = PROTOCOLS["validated"][dataset.name]["scaling"]
+        x = fit_scaling(scaling, dataset.train.x)([dataset.train.x[i] for i in some])
+        found[dataset.name] = x, dataset.train.y[some]
+    return found
+
+
+def losses(scaled, dataset, cell, architecture, recurrent, seed=0, epochs=1, batch_size=16):
+    """Train from one seed, on batches of one seed; return the loss of each batch."""
+    keras.utils.set_random_seed(seed)
+    x, y = scaled[dataset]
+    value = PADDING_VALUE[dataset]
+    model = build(cell, architecture, x[0].shape[1], 5, value, recurrent=recurrent)
+    batches = padded_batches(x, batch_size, value, y, shuffle_seed=seed)
+    seen = Losses()
+    model.fit(batches, epochs=epochs, shuffle=False, verbose=0, callbacks=[seen])
+    return np.array(seen.each)
+
+
+@pytest.mark.parametrize("cell", ["SimpleRNN", "LSTM", "GRU"])
+@pytest.mark.parametrize(
+    ("dataset", "number"), [(d, n) for d in ARCHITECTURES for n in ARCHITECTURES[d]]
+)
+def test_training_goes_step_by_step_as_with_keras(scaled, dataset, number, cell):
+    # Dropout off: what differs is the order of float32 sums, 1e-7 of each gradient, which Adam
+    # carries into the weights. Eight steps were seen to move a loss by less than 2e-5 of itself.
+    architecture = ARCHITECTURES[dataset][number]
+    architecture = architecture._replace(dropout=(0.0,) * len(architecture.units))
+    stock, ours = (
+        losses(scaled, dataset, cell, architecture, module) for module in (keras.layers, layers)
+    )
+    assert len(stock) == 8 and np.ptp(stock) > 1e-2  # it moves
+    assert np.allclose(ours, stock, rtol=2e-4)
+
+
+@pytest.mark.parametrize("cell", ["SimpleRNN", "LSTM", "GRU"])
+def test_training_goes_as_with_keras_with_dropout_on_whatever_the_seed(scaled, cell):
+    # One seed draws the same masks in both, so that runs can be compared one by one and not only
+    # as two distributions; over 48 steps rounding has more time to grow.
+    architecture = Architecture(0, (16, 8), (0.2, 0.2))
+    ends = []
+    for seed in range(3):
+        stock, ours = (
+            losses(scaled, "handwriting", cell, architecture, module, seed, epochs=6)
+            for module in (keras.layers, layers)
+        )
+        assert np.allclose(ours, stock, rtol=5e-3), seed
+        ends.append((stock[-8:].mean(), ours[-8:].mean()))
+    stock, ours = np.array(ends).T
+    assert np.ptp(stock) > 20 * np.abs(stock - ours).max()  # seeds differ, implementations do not
+
+
+def test_the_number_of_cores_changes_no_loss(scaled, monkeypatch):
+    runs = []
+    for parts in (1, 2, 3):
+        monkeypatch.setattr("helpers.layers.get_num_threads", lambda parts=parts: parts)
+        architecture = ARCHITECTURES["cv_segments"][4]
+        runs.append(losses(scaled, "cv_segments", "LSTM", architecture, layers))
+    assert np.allclose(runs[1], runs[0], rtol=2e-4) and np.allclose(runs[2], runs[0], rtol=2e-4)

@@ -223,7 +223,7 @@ def test_memory_runs_that_are_missing_are_made(tmp_path, monkeypatch):
         row = {"run": settings.name, "error": 0.5}
         return row, pd.DataFrame({"run": settings.name, "update": [50], "error": [0.5]}), None
 
-    monkeypatch.setattr("helpers.tasks.train", train)
+    monkeypatch.setattr("experiments.tasks.train", train)
     assert sweep.sweep_memory(planned[:2], tmp_path, processes=1) == 2
     assert sweep.sweep_memory(planned, tmp_path, processes=1) == 1
     assert sweep.sweep_memory(planned, tmp_path, processes=1) == 0

@@ -5,8 +5,18 @@ import pandas as pd
 import pytest
 
 from experiments.plan import planned_memory_runs
+from experiments.tasks import (
+    TASKS,
+    UPDATES,
+    TaskSettings,
+    adding_problem,
+    copy_task,
+    loss_and_gradients,
+    outputs,
+    train,
+)
+from helpers.cells import CELLS, Network, relative_error
 from helpers.runs import MEMORY_FILES, load_tables
-from helpers.tasks import TASKS, UPDATES, TaskSettings, adding_problem, copy_task, train
 
 
 @pytest.fixture
@@ -38,6 +48,26 @@ def test_the_copy_task_asks_for_the_symbols_in_their_order_after_the_signal(rng)
     assert task.error(np.eye(5)[y], y) == 0
     guess = np.zeros((500, 22, 5))
     assert task.error(guess, y) == pytest.approx(task.ignorant, rel=0.05)  # always symbol 0
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("name", TASKS)
+def test_the_compiled_gradients_are_those_of_the_theory_chapters(name, cell, rng):
+    task = TASKS[name]
+    x, y = task.draw(rng, 7, 12)
+    x = x.astype(np.float64)
+    network = Network.random(rng, CELLS[cell], x.shape[2], [6], task.outputs)
+    loss, gradients = loss_and_gradients(network, x, y, task)
+    expected_loss, expected = network.loss_and_gradients(
+        x, y, every_step=task.every_step, loss=task.loss
+    )
+    assert loss == pytest.approx(expected_loss, abs=1e-12)
+    assert list(gradients) == list(network.weights)
+    for key, gradient in gradients.items():
+        assert relative_error(gradient, expected[key]) < 1e-12, key
+    assert np.allclose(
+        outputs(network, x, task), network.outputs(x, every_step=task.every_step), atol=1e-12
+    )
 
 
 def test_a_run_learns_and_is_the_same_again(rng):

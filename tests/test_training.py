@@ -108,7 +108,7 @@ def test_a_run_records_what_it_says(toy):
 
 
 def test_the_weights_of_the_best_validation_epoch_are_kept(toy):
-    run = fit(toy, quick(max_epochs=8, learning_rate=1.0), progress=False)
+    run = fit(toy, quick(max_epochs=20, patience=20, learning_rate=0.3), progress=False)
     assert run.row["best_epoch"] < run.row["epochs"]  # else there would be nothing to restore
     _, held = split_validation(toy.train, 0.15, seed=0)
     p = predict(run.model, held.x, 2.0)
@@ -124,9 +124,9 @@ def test_refitting_uses_the_validation_files_for_as_many_epochs_as_they_chose(to
             seen.append(files)
         return padded_batches(x, batch_size, value, y, files, **options)
 
-    plain = fit(toy, quick(max_epochs=8, learning_rate=1.0), progress=False)
+    plain = fit(toy, quick(max_epochs=20, patience=20, learning_rate=0.3), progress=False)
     monkeypatch.setattr("helpers.training.padded_batches", batches)
-    run = fit(toy, quick(max_epochs=8, learning_rate=1.0, refit=True), progress=False)
+    run = fit(toy, quick(max_epochs=20, patience=20, learning_rate=0.3, refit=True), progress=False)
     kept, _ = split_validation(toy.train, 0.15, seed=0)
     assert seen == [kept.files, toy.train.files]
     assert plain.row["best_epoch"] < plain.row["epochs"]

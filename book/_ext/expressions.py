@@ -14,7 +14,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
 logger = logging.getLogger(__name__)
-CELL = 10_000  # myst-nb numbers the lines of the n-th cell from 10,000 n
+CELL = 10_000  # myst-nb numbers the lines of the n-th cell from 10,000 n, in directives too
 MINUS = re.compile(r"(?<![\w.)])-(?=\.?\d)")
 POWER = re.compile(r"(?<=\d)e([+-])0*(\d+)")
 
@@ -60,10 +60,6 @@ class Expression(SphinxRole):
         cells = stored_values(self.env)
         number = (self.lineno or 0) // CELL - 1
         found = cells[number].get(expression) if 0 <= number < len(cells) else None
-        if found is None:
-            # In captions and nested directives the line may be another cell's.
-            others = {cell[expression] for cell in cells if expression in cell}
-            found = others.pop() if len(others) == 1 else None
         if found is None:
             logger.warning(
                 "%s, cell %d: no value is stored for {eval}`%s`; `make run` stores it",
