@@ -98,4 +98,4 @@ if __name__ == "__main__":
     for scheme in SCHEMES:
         draw_cover(STATIC / f"cover_{scheme}.png", scheme)
     draw_card(STATIC / "card.png")
-    (STATIC / "logo.svg").write_text(LOGO)
+    (STATIC / "logo.svg").write_text(LOGO, encoding="utf-8")

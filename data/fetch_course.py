@@ -18,13 +18,14 @@ from helpers.data import (
     DATA,
     DataFormatError,
     DataNotFoundError,
-    _zip_tree,
+    _read,
+    _tree,
     load_cv_segments,
     load_handwriting,
 )
 
 LOADERS = {"handwriting": load_handwriting, "cv_segments": load_cv_segments}
-EXPECTED = json.loads((DATA / "manifest.json").read_text())["course"]
+EXPECTED = json.loads((DATA / "manifest.json").read_text(encoding="utf-8"))["course"]
 
 
 class Source(NamedTuple):
@@ -110,10 +111,10 @@ def unpack(name, archive, folder, expected=EXPECTED):
     dataset = LOADERS[name](archive, classes=tuple(expected[name]))
     holder = PurePosixPath(Path(dataset.source).relative_to(archive).as_posix())
     files = dataset.train.files + dataset.test.files
-    contents = _zip_tree(Path(archive)).read(holder / file for file in files)
-    for file, content in zip(files, contents, strict=True):
+    tree = _tree(Path(archive))
+    for file in files:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / file).write_bytes(content)
+        (folder / file).write_bytes(_read(tree, holder / file))
     load_verified(name, folder, expected)
 
 

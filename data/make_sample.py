@@ -433,10 +433,10 @@ def write_zip(dataset, out):
 def record_digests(out):
     """Write the digests of the zips in `out` into the manifest, as what is known as the sample."""
     path = DATA / "manifest.json"
-    manifest = json.loads(path.read_text())
+    manifest = json.loads(path.read_text(encoding="utf-8"))
     for dataset, load in (("handwriting", load_handwriting), ("cv_segments", load_cv_segments)):
         manifest["sample"][dataset] = load(Path(out) / f"{dataset}.zip").digests
-    path.write_text(json.dumps(manifest, indent=1) + "\n")
+    path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
 def main():

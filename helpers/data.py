@@ -5,13 +5,11 @@ Files become a :class:`SequenceDataset`; anything malformed becomes one :class:`
 
 import hashlib
 import json
-import lzma
 import os
 import re
-import struct
+import unicodedata
 import zipfile
-import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -25,7 +23,11 @@ REPORT_CLASSES = {
 }
 SPLIT_FOLDERS = {"train": "train", "dev": "test", "test": "test"}
 N_MFCC = 39
+# Some 25,000 frames, four minutes of one syllable, or 500,000 positions of a pen: what is larger
+# is no such file, and a few bytes of a zip can stand for any number of them.
+MAX_BYTES = 10_000_000
 
+_PLAIN = "plain text in ASCII or UTF-8"
 # float() would also take 1_000, Arabic digits, nan and inf; the formats have none of these.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
@@ -52,7 +54,7 @@ class Sequences:
     y : array of shape (n,), int64
         Index into the data set's ``classes``.
     files : tuple of str
-        ``class/split/file`` of each sequence, as it stood in its folder or zip.
+        ``class/split/file`` of each sequence, in its folder or zip; é is one character.
     groups : array of shape (n,), str
         What may make sequences alike: the speaker of a CV segment, the file number of a stroke.
     """
@@ -74,12 +76,8 @@ class Sequences:
     def subset(self, index):
         """Return the sequences at the integer positions ``index``, in that order."""
         index = np.asarray(index, dtype=np.int64)
-        return Sequences(
-            [self.x[i] for i in index],
-            self.y[index],
-            tuple(self.files[i] for i in index),
-            self.groups[index],
-        )
+        x, files = [self.x[i] for i in index], tuple(self.files[i] for i in index)
+        return Sequences(x, self.y[index], files, self.groups[index])
 
     def with_x(self, x):
         """Return the same labels, files and groups with other sequences ``x``."""
@@ -97,12 +95,13 @@ class SequenceDataset:
     name : str
         ``handwriting`` or ``cv_segments``.
     classes : tuple of str
-        Class names; a label is an index into it.
+        Class names, as they were asked for; a label is an index into it.
     train, test : Sequences
     source : str
         The folder or zip that was read.
     digests : dict
-        ``{class: {split: {"files": n, "sha256": hex}}}`` over file names and contents.
+        ``{class: {split: {"files": n, "sha256": hex}}}`` over file names and contents; names in
+        composed Unicode, so that the same files give the same digests on every system.
     ignored : tuple of str
         Files beside the samples that were not read (pictures, ``Mapping.txt``).
     """
@@ -118,13 +117,14 @@ class SequenceDataset:
     @property
     def digest(self):
         """Sixteen hexadecimal digits that stand for every byte read and the order of classes."""
-        text = json.dumps([self.name, list(self.classes), self.digests], sort_keys=True)
+        classes = [_composed(name) for name in self.classes]
+        text = json.dumps([self.name, classes, self.digests], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def origin(self):
         """``course``, ``sample`` or ``other``: whose classes these are, byte for byte."""
-        known = json.loads((DATA / "manifest.json").read_text())
+        known = json.loads((DATA / "manifest.json").read_text(encoding="utf-8"))
         for origin, manifests in known.items():
             if self.digests.items() <= manifests.get(self.name, {}).items():
                 return origin
@@ -141,17 +141,11 @@ class SequenceDataset:
         print(f"origin: {origin} (digest {self.digest})")
         print(f"{'':8}{'train':>7}{'test':>7}    length min/mean/max: {'train':>12}{'test':>14}")
 
-        def lengths(sequences, keep):
-            found = sequences.lengths[keep]
-            return f"{found.min()}/{found.mean():.0f}/{found.max()}"
-
+        splits = (self.train, self.test)
         for i, label in [*enumerate(self.classes), (None, "all")]:
-            train = slice(None) if i is None else self.train.y == i
-            test = slice(None) if i is None else self.test.y == i
-            print(
-                f"{label:8}{len(self.train.y[train]):7}{len(self.test.y[test]):7}"
-                f"{lengths(self.train, train):>38}{lengths(self.test, test):>14}"
-            )
+            found = [s.lengths if i is None else s.lengths[s.y == i] for s in splits]
+            train, test = (f"{n.min()}/{n.mean():.0f}/{n.max()}" for n in found)
+            print(f"{label:8}{len(found[0]):7}{len(found[1]):7}{train:>38}{test:>14}")
         train, test = set(self.train.groups), set(self.test.groups)
         print(
             f"groups: {len(train)} in train, {len(test)} in test, {len(train & test)} in both; "
@@ -170,7 +164,7 @@ def load_report():
         ``{dataset: {cell: {"train_accuracy", "test_accuracy", "epochs", "last_loss", "best",
         "confusion"}}}``, lists in the order of its five architectures, and ``source``.
     """
-    return json.loads((DATA / "report.json").read_text())
+    return json.loads((DATA / "report.json").read_text(encoding="utf-8"))
 
 
 # --- One file ---------------------------------------------------------------------------------
@@ -199,21 +193,17 @@ def parse_stroke(content, file="<bytes>"):
     if not tokens:
         raise DataFormatError(file, "no numbers", "N x1 y1 … xN yN")
     if not re.fullmatch(r"0{0,9}[1-9][0-9]{0,8}", tokens[0]):
-        raise DataFormatError(
-            f"{file}, value 1", repr(tokens[0][:40]), "the number of points, a positive integer"
-        )
+        where, found = f"{file}, value 1", repr(tokens[0][:40])
+        raise DataFormatError(where, found, "the number of points, a positive integer")
     numbers = _numbers(tokens[1:], lambda k: f"{file}, value {k + 2}")
     if len(numbers) % 2:
-        raise DataFormatError(
-            file, f"{len(numbers)} coordinates, an odd number", "one x and one y for each point"
-        )
+        found = f"{len(numbers)} coordinates, an odd number"
+        raise DataFormatError(file, found, "one x and one y for each point")
     count = int(tokens[0])
     if len(numbers) != 2 * count:
-        raise DataFormatError(
-            file,
-            f"the count {count} before {len(numbers)} coordinates",
-            f"{2 * count} coordinates, or the count {len(numbers) // 2}",
-        )
+        found = f"the count {count} before {len(numbers)} coordinates"
+        expected = f"{2 * count} coordinates, or the count {len(numbers) // 2}"
+        raise DataFormatError(file, found, expected)
     return numbers.reshape(count, 2)
 
 
@@ -244,9 +234,8 @@ def parse_segment(content, file="<bytes>"):
         raise DataFormatError(file, "no numbers", f"rows of {N_MFCC} numbers")
     for r, row in enumerate(rows, 1):
         if len(row) != N_MFCC:
-            raise DataFormatError(
-                f"{file}, row {r}", f"{len(row)} values", f"{N_MFCC} values in every row"
-            )
+            expected = f"{N_MFCC} values in every row"
+            raise DataFormatError(f"{file}, row {r}", f"{len(row)} values", expected)
     numbers = _numbers(
         [token for row in rows for token in row],
         lambda k: f"{file}, row {k // N_MFCC + 1}, value {k % N_MFCC + 1}",
@@ -256,19 +245,15 @@ def parse_segment(content, file="<bytes>"):
 
 def _text(content, file):
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise DataFormatError(file, "UTF-16 text", "plain text in ASCII or UTF-8")
+        raise DataFormatError(file, "UTF-16 text", _PLAIN)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataFormatError(
-            f"{file}, byte {error.start + 1}", "binary data", "plain text in ASCII or UTF-8"
-        ) from None
+        where = f"{file}, byte {error.start + 1}"
+        raise DataFormatError(where, "binary data", _PLAIN) from None
     if "\0" in text:
-        raise DataFormatError(
-            f"{file}, byte {content.index(0) + 1}",
-            "a zero byte (binary data or UTF-16)",
-            "plain text in ASCII or UTF-8",
-        )
+        where = f"{file}, byte {content.index(0) + 1}"
+        raise DataFormatError(where, "a zero byte (binary data or UTF-16)", _PLAIN)
     return text
 
 
@@ -378,8 +363,8 @@ def load_cv_segments(path=None, classes=None):
 
 
 def _load(fmt, path, classes):
-    if path is None and os.environ.get("SEQUENCE_DATA"):
-        path = os.environ["SEQUENCE_DATA"]
+    if path is None:
+        path = os.environ.get("SEQUENCE_DATA") or None
     if path is not None:
         return _load_from(fmt, Path(path).expanduser(), classes)
     try:
@@ -389,28 +374,51 @@ def _load(fmt, path, classes):
 
 
 class _Tree(NamedTuple):
-    """The files below one root, whatever holds them. Hidden ones are left out."""
+    """What lies below a folder or in a zip, hidden files apart, names in composed Unicode."""
 
     root: Path
-    files: tuple[PurePosixPath, ...]
-    folders: frozenset[PurePosixPath]
-    read: Callable[[Iterable[PurePosixPath]], Iterable[bytes]]
+    archive: zipfile.ZipFile | None
+    files: dict[PurePosixPath, Path | zipfile.ZipInfo]
+    folders: set[PurePosixPath]
 
 
-# What the standard library raises for a zip that is cut, damaged or of an unknown kind.
-_ZIP_ERRORS = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, RuntimeError,
-    struct.error,
-)  # fmt: skip
+def _tree(root):
+    archive, files, folders, written = None, {}, {PurePosixPath()}, {}
+    if not root.is_dir():
+        try:
+            archive = zipfile.ZipFile(root)
+        except Exception as error:  # of a cut or damaged zip, whatever its bytes lead to
+            found = f"no complete zip ({error})"
+            raise DataFormatError(root, found, "a folder or a zip") from error
+    for name, source in _walk_zip(archive) if archive else _walk_folder(root):
+        if any(map(_is_hidden, name.parts)):
+            continue
+        path = PurePosixPath(_composed(name))
+        forms = zip((path, *path.parents), (name, *name.parents), strict=True)
+        for known, form in reversed([*forms]):  # folders first
+            if written.setdefault(known, form) != form:
+                found = f"one name in two Unicode forms, {str(written[known])!a} and {str(form)!a}"
+                raise DataFormatError(root, found, "each name once")
+        folders.update(path.parents)
+        if source is None:
+            folders.add(path)
+        elif path in files:
+            raise DataFormatError(f"{root}, {path}", "two members of one name", "each name once")
+        else:
+            files[path] = source
+    return _Tree(root, archive, files, folders)
 
 
-def _is_hidden(name):
-    return any(part.startswith((".", "__MACOSX")) for part in name.parts)
+def _composed(name):
+    """Write é as one character; some systems store it as two, e and an accent."""
+    return unicodedata.normalize("NFC", str(name))
 
 
-def _folder_tree(root):
-    files, folders = [], {PurePosixPath()}
+def _is_hidden(part):
+    return part.startswith((".", "__MACOSX"))
 
+
+def _walk_folder(root):
     def unreadable(error):
         raise DataFormatError(error.filename, error.strerror, "a readable folder") from error
 
@@ -419,60 +427,41 @@ def _folder_tree(root):
         real, *above = (os.path.realpath(root / path) for path in (relative, *relative.parents))
         if real in above:  # a link that leads back
             below.clear()
-            folders.discard(relative)
             continue
-        below[:] = [name for name in below if not _is_hidden(PurePosixPath(name))]
-        folders.update(relative / name for name in below)
-        files += [relative / name for name in names if not _is_hidden(PurePosixPath(name))]
-
-    def read(names):
-        for name in names:
-            try:
-                yield (root / name).read_bytes()
-            except OSError as error:
-                raise DataFormatError(root / name, error.strerror, "a readable file") from error
-
-    return _Tree(root, tuple(files), frozenset(folders), read)
+        below[:] = [name for name in below if not _is_hidden(name)]
+        yield relative, None
+        yield from ((relative / name, Path(here, name)) for name in names)
 
 
-def _zip_tree(root):
-    try:
-        with zipfile.ZipFile(root) as archive:
-            infos = archive.infolist()
-    except _ZIP_ERRORS as error:
-        raise DataFormatError(root, f"no complete zip ({error})", "a folder or a zip") from error
-    members, folders = {}, {PurePosixPath()}
-    for member in infos:
+def _walk_zip(archive):
+    for member in archive.infolist():
         name = PurePosixPath(member.filename.replace("\\", "/"))
         if name.is_absolute() or ".." in name.parts or re.match(r"[A-Za-z]:", member.filename):
-            raise DataFormatError(
-                root, f"a member that points outside it, {member.filename!r}", "only inner paths"
-            )
+            found = f"a member that points outside it, {member.filename!r}"
+            raise DataFormatError(archive.filename, found, "only inner paths")
         if member.flag_bits & 1:
-            raise DataFormatError(
-                f"{root}, {member.filename}", "an encrypted member", "a zip without a password"
-            )
-        if _is_hidden(name):
-            continue
-        folders.update(name.parents)
-        if member.filename.endswith("/"):  # is_dir() fails on an empty name
-            folders.add(name)
-        elif name in members:
-            raise DataFormatError(f"{root}, {name}", "two members of one name", "each name once")
-        else:
-            members[name] = member
+            where = f"{archive.filename}, {member.filename}"
+            raise DataFormatError(where, "an encrypted member", "a zip without a password")
+        yield name, None if member.filename.endswith("/") else member  # is_dir() fails on ""
 
-    def read(names):
-        with zipfile.ZipFile(root) as archive:
-            for name in names:
-                try:
-                    yield archive.read(members[name])
-                except _ZIP_ERRORS as error:
-                    raise DataFormatError(
-                        f"{root}, {name}", f"a damaged member ({error})", "a complete zip"
-                    ) from error
 
-    return _Tree(root, tuple(members), frozenset(folders), read)
+def _read(tree, file):
+    source, content = tree.files[file], b""
+    try:
+        size = source.file_size if tree.archive else source.stat().st_size
+        if size <= MAX_BYTES:  # as it says; more may follow
+            with tree.archive.open(source) if tree.archive else source.open("rb") as stream:
+                content = stream.read(MAX_BYTES + 1)
+    except Exception as error:
+        if tree.archive is None:
+            raise DataFormatError(tree.root / file, error.strerror, "a readable file") from error
+        where, found = f"{tree.root}, {file}", f"a damaged member ({error})"
+        raise DataFormatError(where, found, "a complete zip") from error
+    if max(size, len(content)) > MAX_BYTES:
+        found = f"{max(size, len(content)):,} bytes or more"
+        expected = f"one short sequence, at most {MAX_BYTES:,} bytes"
+        raise DataFormatError(tree.root / file, found, expected)
+    return content
 
 
 def _is_split(folder):
@@ -482,68 +471,54 @@ def _is_split(folder):
 def _class_folders(tree, fmt):
     """Map each class folder to the folder that holds all classes, for this format's files."""
     found = {
-        name.parent.parent
-        for name in tree.files
-        if name.suffix.lower() == fmt.suffix and _is_split(name.parent)
+        file.parent.parent
+        for file in tree.files
+        if file.suffix.lower() == fmt.suffix and _is_split(file.parent)
     }
     holders = {}
     for folder in found:
         parent = folder.parent
         # `a/a/train`: unless `a` holds other classes too, the inner folder only repeats its name.
-        nested = parent.name == folder.name and not any(
-            other != folder and other.parent == parent for other in found
-        )
+        others = {other for other in found if other.parent == parent} - {folder}
+        nested = parent.name == folder.name and not others
         holders[folder] = parent.parent if nested else parent
     return holders
 
 
-def _not_found(fmt, path, trees, expected):
+def _not_found(fmt, path, trees):
     """Return the error that says what is there instead."""
-    loose = [
-        (tree, name) for tree in trees for name in tree.files if name.suffix.lower() == fmt.suffix
-    ]
+    loose = [(t, file) for t in trees for file in t.files if file.suffix.lower() == fmt.suffix]
     splits = sorted(str(folder) for folder in trees[0].folders if _is_split(folder))
+    found = f"nothing of {fmt.name}"
+    if splits:
+        found = f"no {fmt.suffix} file in {', '.join(splits[:4])}"
     if loose:
         found = f"{fmt.suffix} files only outside such folders ({loose[0][1]})"
-    elif splits:
-        found = f"no {fmt.suffix} file in {', '.join(splits[:4])}"
-    else:
-        found = f"nothing of {fmt.name}"
     # A file beside folders, such as Mapping.txt, is no sample; one in an innermost folder may be.
-    misplaced = any(name.parent not in {f.parent for f in tree.folders} for tree, name in loose)
+    misplaced = any(file.parent not in {f.parent for f in t.folders} for t, file in loose)
+    test = "dev" if fmt is _HANDWRITING else "test"
+    expected = f"class folders with {fmt.suffix} files in train and {test} folders"
     return (DataFormatError if misplaced else DataNotFoundError)(path, found, expected)
 
 
 def _find(fmt, path):
     """Return the tree and, in it, the one folder that holds this format's class folders."""
-    expected = (
-        f"class folders with {fmt.suffix} files in train and "
-        f"{'dev' if fmt is _HANDWRITING else 'test'} folders"
-    )
     if not path.exists():
         raise DataNotFoundError(path, "no such file or folder", "a folder or a zip")
-    trees, damaged = [_folder_tree(path) if path.is_dir() else _zip_tree(path)], []
+    trees, damaged = [_tree(path)], []
     if path.is_dir() and not _class_folders(trees[0], fmt):
-        archives = [name for name in trees[0].files if name.suffix.lower() == ".zip"]
-        for name in archives:
+        for file in (f for name, f in trees[0].files.items() if name.suffix.lower() == ".zip"):
             try:
-                trees.append(_zip_tree(path / name))
+                trees.append(_tree(file))
             except DataFormatError as error:
                 damaged.append(error)
-    places = [
-        (tree, holder) for tree in trees for holder in set(_class_folders(tree, fmt).values())
-    ]
+    places = [(tree, holder) for tree in trees for holder in {*_class_folders(tree, fmt).values()}]
     if len(places) > 1:
         names = sorted(str(tree.root / holder) for tree, holder in places)
-        raise DataFormatError(
-            path,
-            f"{fmt.name} in {len(names)} places ({', '.join(names[:4])})",
-            "one; name the one that is meant",
-        )
+        found = f"{fmt.name} in {len(names)} places ({', '.join(names[:4])})"
+        raise DataFormatError(path, found, "one; name the one that is meant")
     if not places:
-        if damaged:
-            raise damaged[0]
-        raise _not_found(fmt, path, trees, expected)
+        raise damaged[0] if damaged else _not_found(fmt, path, trees)
     return places[0]
 
 
@@ -551,28 +526,22 @@ def _load_from(fmt, path, classes):
     tree, holder = _find(fmt, path)
     names = _class_names(tree, fmt, holder, classes)
     splits, digests, taken = {"train": [], "test": []}, {}, set()
-    for label, name in enumerate(names):
+    for label, name in enumerate(map(_composed, names)):
         digests[name] = {}
-        for split, members in _split_members(tree, fmt, holder / name).items():
+        for split, files in _split_files(tree, fmt, holder / name).items():
             lines = []
-            for member, content in zip(members, tree.read(members), strict=True):
-                x = fmt.parse(content, f"{tree.root / member}")
-                splits[split].append((x, label, member))
-                lines.append(f"{hashlib.sha256(content).hexdigest()}  {member.name}\n")
+            for file in files:
+                content = _read(tree, file)
+                splits[split].append((fmt.parse(content, f"{tree.root / file}"), label, file))
+                lines.append(f"{hashlib.sha256(content).hexdigest()}  {file.name}\n")
             listing = "".join(sorted(lines)).encode(errors="surrogateescape")
             digest = hashlib.sha256(listing).hexdigest()
-            digests[name][split] = {"files": len(members), "sha256": digest}
-            taken.update(members)
+            digests[name][split] = {"files": len(files), "sha256": digest}
+            taken.update(files)
+    train, test = (_sequences(splits[split], fmt, holder) for split in ("train", "test"))
     here = (file for file in tree.files if file.is_relative_to(holder) and file not in taken)
-    return SequenceDataset(
-        name=fmt.name,
-        classes=names,
-        train=_sequences(splits["train"], fmt, holder),
-        test=_sequences(splits["test"], fmt, holder),
-        source=str(tree.root / holder),
-        digests=digests,
-        ignored=tuple(sorted(str(file.relative_to(holder)) for file in here)),
-    )
+    ignored = tuple(sorted(str(file.relative_to(holder)) for file in here))
+    return SequenceDataset(fmt.name, names, train, test, str(tree.root / holder), digests, ignored)
 
 
 def _class_names(tree, fmt, holder, classes):
@@ -580,71 +549,60 @@ def _class_names(tree, fmt, holder, classes):
     there = {folder.name for folder in tree.folders if folder.parent == holder != folder}
     if classes is not None:
         names = (classes,) if isinstance(classes, str) else tuple(classes)
-        if not names or len(set(names)) < len(names):
+        if not names or len({*map(_composed, names)}) < len(names):
             raise ValueError(f"found classes={classes!r}; expected one or more different names")
         for name in names:
-            if name not in there:
-                raise DataFormatError(
-                    tree.root / holder,
-                    f"no class {name!r}",
-                    f"one of those that are there: {', '.join(sorted(there))}",
-                )
+            if _composed(name) not in there:
+                expected = f"one of those that are there: {', '.join(sorted(there))}"
+                raise DataFormatError(tree.root / holder, f"no class {name!r}", expected)
         return names
 
     def may_be_class(name):  # a folder of pictures is none; an empty one is a class gone missing
         inside = [file for file in tree.files if file.is_relative_to(holder / name)]
-        return not inside or any(
-            file.suffix.lower() == fmt.suffix or _is_split(file.parent) for file in inside
-        )
+        samples = (f for f in inside if f.suffix.lower() == fmt.suffix or _is_split(f.parent))
+        return not inside or any(samples)
 
     report = [name for name in REPORT_CLASSES[fmt.name] if name in there]
     return (*report, *sorted(name for name in there - {*report} if may_be_class(name)))
 
 
-def _split_members(tree, fmt, folder):
+def _split_files(tree, fmt, folder):
     """Return the files of one class by split, in the order of their numbers."""
-    splits = {}
-    for below in tree.folders:
-        if _is_split(below) and below.parent in (folder, folder / folder.name):
-            splits.setdefault(SPLIT_FOLDERS[below.name.lower()], []).append(below)
-    where = tree.root / folder
+    classes = (folder, folder / folder.name)
+    inside = sorted(f for f in tree.folders if f.parent in classes and f not in classes)
+    named = {below.name.lower(): below for below in inside}
+    for name in named.keys() & {"val", "valid", "validation"}:
+        found = "a validation split, which the book draws from train by itself"
+        expected = "its files moved into train, or another name if it is the test split"
+        raise DataFormatError(tree.root / named[name], found, expected)
+    if {"dev", "test"} <= named.keys():
+        expected = "one of them, the test split; files for validation belong in train"
+        raise DataFormatError(tree.root / folder, "both a dev and a test folder", expected)
     for split, allowed in (("train", "train"), ("test", "dev or test")):
-        if split not in splits:
-            inside = sorted(item.name for item in tree.folders if item.parent == folder)
-            raise DataFormatError(
-                where,
-                f"no {split} split, only {', '.join(inside)}" if inside else "no folder inside",
-                f"a folder {allowed}",
-            )
-    kinds = {below.name.lower() for below in splits["test"]}
-    if len(kinds) > 1:
-        raise DataFormatError(where, "both a dev and a test folder", "one of them, the test split")
-    members = {"train": [], "test": []}
+        if not named.keys() & {*allowed.split(" or ")}:
+            only = ", ".join(below.name for below in inside)
+            found = f"no {split} split, only {only}" if only else "no folder inside"
+            raise DataFormatError(tree.root / folder, found, f"a folder {allowed}")
+    files = {"train": [], "test": []}
     for file in tree.files:
-        if file.suffix.lower() != fmt.suffix or not file.is_relative_to(folder):
-            continue
-        split = next((split for split, below in splits.items() if file.parent in below), None)
-        if split is None:
-            raise DataFormatError(
-                tree.root / file, "a sample outside the splits", "<class>/<split>/<file>"
-            )
-        members[split].append(file)
-    for split, files in members.items():
-        if not files:
-            raise DataFormatError(
-                tree.root / splits[split][0], f"no {fmt.suffix} file", "one file per sequence"
-            )
-        files.sort(key=_in_counting_order)
-        names = {}
-        for file in files:
-            if file.name in names:
-                raise DataFormatError(
-                    tree.root / file,
-                    f"the file name of {names[file.name]} again",
-                    "each file name once per class and split",
-                )
-            names[file.name] = file
-    return members
+        if file.suffix.lower() == fmt.suffix and file.is_relative_to(folder):
+            if not _is_split(file.parent):
+                where, found = tree.root / file, "a sample outside the splits"
+                raise DataFormatError(where, found, "<class>/<split>/<file>")
+            files[SPLIT_FOLDERS[file.parent.name.lower()]].append(file)
+    for split, found in files.items():
+        if not found:
+            (empty, *_) = (b for b in inside if SPLIT_FOLDERS.get(b.name.lower()) == split)
+            where, missing = tree.root / empty, f"no {fmt.suffix} file"
+            raise DataFormatError(where, missing, "one file per sequence")
+        found.sort(key=_in_counting_order)
+        first = {}
+        for file in found:
+            if first.setdefault(file.name, file) != file:
+                again = f"the file name of {first[file.name]} again"
+                expected = "each file name once per class and split"
+                raise DataFormatError(tree.root / file, again, expected)
+    return files
 
 
 def _in_counting_order(file):
@@ -656,9 +614,6 @@ def _in_counting_order(file):
 
 def _sequences(rows, fmt, holder):
     x, y, files = zip(*rows, strict=True)
-    return Sequences(
-        x=list(x),
-        y=np.array(y, dtype=np.int64),
-        files=tuple(str(file.relative_to(holder)) for file in files),
-        groups=np.array([fmt.group(file) for file in files]),
-    )
+    names = tuple(str(file.relative_to(holder)) for file in files)
+    groups = np.array([fmt.group(file) for file in files])
+    return Sequences(list(x), np.array(y, dtype=np.int64), names, groups)

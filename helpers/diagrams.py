@@ -73,14 +73,12 @@ def _draw_edge(ax, nodes, half, start, end, options, fontsize):
     colour = next((o for o in options if o[0] == "C" and o[1:].isdigit()), "ink")
     bend = next((o for o in options if o in ("-|", "|-")), "")
     label = next((o for o in options if o not in (colour, bend)), "")
+    line = {"color": colour, "ls": "-" if colour == "ink" else "--", "lw": THIN}
+    arrow = {**line, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 9}
     if start == end:
         x, y = nodes[start][0] + half[start][0], nodes[start][1]
-        ax.annotate(
-            "", (x, y - 0.1), (x, y + 0.1), zorder=2,
-            arrowprops={"arrowstyle": "-|>", "color": colour, "lw": THIN, "ls": "--",
-                        "connectionstyle": "arc3,rad=-3", "shrinkA": 0, "shrinkB": 0,
-                        "mutation_scale": 9},
-        )  # fmt: skip
+        arrow |= {"arrowstyle": "-|>", "connectionstyle": "arc3,rad=-3"}
+        ax.annotate("", (x, y - 0.1), (x, y + 0.1), zorder=2, arrowprops=arrow)
         ax.text(x + 0.4, y, label, color=colour, fontsize=0.85 * fontsize, va="center")
         return
     a, b = np.array(nodes[start][:2], float), np.array(nodes[end][:2], float)
@@ -88,16 +86,9 @@ def _draw_edge(ax, nodes, half, start, end, options, fontsize):
     first = _border(a, b if corner is None else corner, half[start])
     last = _border(b, a if corner is None else corner, half[end])
     path = np.array([first, last] if corner is None else [first, corner, last])
-    dashed = "--" if colour != "ink" else "-"
-    ax.plot(
-        *path[:-1].T if len(path) > 2 else path[:1].T, color=colour, ls=dashed, lw=THIN, zorder=1
-    )
-    head = "-|>" if half[end] != (0.0, 0.0) else "-"
-    ax.annotate(
-        "", path[-1], path[-2], zorder=2,
-        arrowprops={"arrowstyle": head, "color": colour, "lw": THIN, "ls": dashed,
-                    "shrinkA": 0, "shrinkB": 0, "mutation_scale": 9},
-    )  # fmt: skip
+    ax.plot(*path[:-1].T, **line, zorder=1)
+    arrow["arrowstyle"] = "-|>" if half[end] != (0.0, 0.0) else "-"
+    ax.annotate("", path[-1], path[-2], zorder=2, arrowprops=arrow)
     if label:
         middle = (path[0] + path[1]) / 2
         upright = abs(path[1][0] - path[0][0]) < abs(path[1][1] - path[0][1])

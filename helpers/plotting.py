@@ -83,8 +83,10 @@ def table(frame, caption=None, decimals=3):
 
     # An id of the content: no two tables of a page share it, and it changes only with them.
     content = hashlib.sha256(f"{caption} {frame.to_csv()}".encode()).hexdigest()[:8]
-    style = Styler(frame, caption=caption, uuid=content, cell_ids=False)
-    style.hide(axis="index").format(words, na_rep="–")
+    shown = caption and html.escape(caption, quote=False)
+    style = Styler(frame, caption=shown, uuid=content, cell_ids=False)
+    style.hide(axis="index").format(words, na_rep="–", escape="html")
+    style.format_index(escape="html", axis="columns")
     return style.set_table_attributes('class="dataframe"')
 
 
@@ -255,22 +257,15 @@ def plot_confusion(matrices, classes, titles, columns=2):
     """
     rows = -(-len(matrices) // columns)
     axes = panels(rows, columns, height=0.6 if len(matrices) == 1 else rows / columns)
-    for ax, matrix, title in zip(axes.flat, matrices, titles, strict=True):
+    for ax in axes.flat[len(matrices) :]:
+        ax.set_visible(False)
+    for ax, matrix, title in zip(axes.flat[: len(matrices)], matrices, titles, strict=True):
         matrix = np.asarray(matrix)
         sns.heatmap(
-            matrix / matrix.sum(axis=1, keepdims=True),
-            annot=matrix,
-            fmt="g",
-            vmin=0,
-            vmax=1,
-            cmap="Blues",
-            cbar=False,
-            square=True,
-            linewidths=THIN,
-            xticklabels=classes,
-            yticklabels=classes,
-            ax=ax,
-        )
+            matrix / matrix.sum(axis=1, keepdims=True), annot=matrix, fmt="g", vmin=0, vmax=1,
+            cmap="Blues", cbar=False, square=True, linewidths=THIN, xticklabels=classes,
+            yticklabels=classes, ax=ax,
+        )  # fmt: skip
         ax.set(title=title, xlabel="predicted", ylabel="true")
         ax.tick_params(length=0, rotation=0)
 
@@ -336,53 +331,51 @@ def svg_chart(curves, xlim, ylim, xlabel="", ylabel="", title="", log=False, mar
     str
     """
     width, height = size or (320, 220)
-    left, right, top, bottom = 46, 12, 22 if title else 10, 36
+    left, right, top, bottom = 46, width - 12, 22 if title else 10, height - 36
     unit = np.log10 if log else np.asarray
     y_low, y_high = unit(ylim[0]), unit(ylim[1])
 
     def at(x, y):
-        u = left + (np.asarray(x, float) - xlim[0]) / (xlim[1] - xlim[0]) * (width - left - right)
-        v = (unit(np.clip(y, *ylim)) - y_low) / (y_high - y_low) * (height - top - bottom)
-        return u, height - bottom - v
+        u = left + (np.asarray(x, float) - xlim[0]) / (xlim[1] - xlim[0]) * (right - left)
+        return u, bottom - (unit(np.clip(y, *ylim)) - y_low) / (y_high - y_low) * (bottom - top)
 
     def text(x, y, words, anchor="middle", more=""):
+        words = html.escape(words, quote=False)
         return f"<text x='{x:.0f}' y='{y:.0f}' text-anchor='{anchor}'{more}>{words}</text>"
 
-    parts = [f"<svg viewBox='0 0 {width} {height}' xmlns='http://www.w3.org/2000/svg' "]
-    parts.append(f"font-family='sans-serif' font-size='11' fill='{to_hex('ink')}'>")
-    x_ticks = [t for t in MaxNLocator(4).tick_values(*xlim) if xlim[0] <= t <= xlim[1]]
+    def ticks(low, high):
+        found = [tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
+        return [(tick, f"{tick:g}".replace("-", "−")) for tick in found]
+
+    y_ticks = ticks(*ylim)
     if log:
         decades = np.arange(np.ceil(y_low), np.floor(y_high) + 1)
         decades = decades[:: max(1, -(-len(decades) // 5))]
-        y_ticks = [(10.0**d, f"1e{d:.0f}" if d else "1") for d in decades]
-    else:
-        ticks = [t for t in MaxNLocator(4).tick_values(*ylim) if ylim[0] <= t <= ylim[1]]
-        y_ticks = [(t, f"{t:g}") for t in ticks]
+        y_ticks = [(10.0**d, f"1e{d:.0f}".replace("-", "−") if d else "1") for d in decades]
+    parts = [f"<svg viewBox='0 0 {width} {height}' xmlns='http://www.w3.org/2000/svg' "]
+    parts.append(f"font-family='sans-serif' font-size='11' fill='{to_hex('ink')}'>")
     for tick, words in y_ticks:
         v = at(xlim[0], tick)[1]
-        parts.append(f"<path d='M{left} {v:.0f}H{width - right}' {_line('shade', 1)}/>")
-        parts.append(text(left - 4, v + 4, words.replace("-", "−"), "end"))
-    for tick in x_ticks:
-        parts.append(
-            text(at(tick, ylim[0])[0], height - bottom + 14, f"{tick:g}".replace("-", "−"))
-        )
-    parts.append(f"<path d='M{left} {top}V{height - bottom}H{width - right}' {_line('muted', 1)}/>")
-    parts.append(text((left + width - right) / 2, height - 5, xlabel))
-    v = (top + height - bottom) / 2
+        parts.append(f"<path d='M{left} {v:.0f}H{right}' {_line('shade', 1)}/>")
+        parts.append(text(left - 4, v + 4, words, "end"))
+    parts += [text(at(tick, ylim[0])[0], bottom + 14, words) for tick, words in ticks(*xlim)]
+    parts.append(f"<path d='M{left} {top}V{bottom}H{right}' {_line('muted', 1)}/>")
+    u, v = (left + right) / 2, (top + bottom) / 2
+    parts.append(text(u, height - 5, xlabel))
     parts.append(text(11, v, ylabel, more=f" transform='rotate(-90 11 {v:.0f})'"))
-    parts.append(text((left + width - right) / 2, 13, title, more=" font-weight='bold'"))
+    parts.append(text(u, 13, title, more=" font-weight='bold'"))
     dashes = ["", "6 3", "7 2 1 2", "1 3", "9 2 1 2 1 2", "10 4"]
     for k, (x, y, *label) in enumerate(curves):
         u, v = at(x, y)
         points = " ".join(f"{a:.0f},{b:.0f}" for a, b in zip(u, v, strict=True))
-        parts.append(f"<polyline points='{points}' {_line(f'C{k}', 2)} ")
-        parts.append(f"stroke-dasharray='{dashes[k % 6]}'/>")
+        dash = f"stroke-dasharray='{dashes[k % 6]}'"
+        parts.append(f"<polyline points='{points}' {_line(f'C{k}', 2)} {dash}/>")
         if label:
             # Beside the curve's end, on the side that it does not come from.
-            falls = v[-1] > v[-max(2, len(v) // 5)] and v[-1] < height - bottom - 16
+            falls = v[-1] > v[-max(2, len(v) // 5)] and v[-1] < bottom - 16
             below = 14 if falls else -5
             parts.append(
-                text(u[-1] - 2, v[-1] + below, label[0], "end", f" fill='{to_hex(f'C{k}')}'")
+                text(u[-1] - 2, v[-1] + below, *label, "end", f" fill='{to_hex(f'C{k}')}'")
             )
     for x, y in marks:
         u, v = at(x, y)
@@ -396,8 +389,8 @@ def svg_row(*pictures):
     height, x, parts = max(box[3] for box in boxes), 0.0, []
     for picture, box in zip(pictures, boxes, strict=True):
         width = box[2] * height / box[3]
-        inner = picture.replace("<svg ", f"<svg x='{x:.0f}' width='{width:.0f}' ", 1)
-        parts.append(inner.replace("<svg ", f"<svg height='{height:.0f}' ", 1))
+        place = f"<svg x='{x:.0f}' width='{width:.0f}' height='{height:.0f}' "
+        parts.append(picture.replace("<svg ", place, 1))
         x += width
     box = f"viewBox='0 0 {x:.0f} {height:.0f}' xmlns='http://www.w3.org/2000/svg'"
     return f"<svg {box}>{''.join(parts)}</svg>"
@@ -434,9 +427,7 @@ def slider(frames, labels, name, start=None, width=22):
             f"found {len(frames)} frames and {len(labels)} labels for sliders of {shape} "
             "positions; expected as many of each"
         )
-    if start is None:
-        start = [n - 1 for n in shape]
-    start = [start] if np.ndim(start) == 0 else list(start)
+    start = [n - 1 for n in shape] if start is None else np.atleast_1d(start).tolist()
     first = int(np.ravel_multi_index(start, shape))
     key = "slider-" + "".join(c if c.isalnum() else "-" for c in next(iter(inputs)).lower())
     stored = json.dumps([frames, labels, list(inputs.values()), shape]).replace("</", "<\\/")

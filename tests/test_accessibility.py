@@ -6,7 +6,7 @@ import axe_playwright_python
 import pytest
 from conftest import SITE, name_of
 
-AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 # Axe has no rules for the strokes inside a formula. One token of each kind is enough for the code.
 THIN_OUT = """() => {
   document.querySelectorAll("mjx-container svg").forEach(svg => svg.replaceChildren());

@@ -4,6 +4,8 @@ import hashlib
 import io
 import json
 import re
+import tracemalloc
+import unicodedata
 import zipfile
 
 import numpy as np
@@ -330,7 +332,19 @@ BAD_PLACES = {
         {"a/train/1.png": b"x", "a/dev/1.png": b"x"}, "", "no .txt file in a/dev, a/train", "class",
     ),
     "dev and test": (
-        GOOD | {"a/test/1.txt": stroke(2)}, "/a:", "both a dev and a test folder", "one of them",
+        GOOD | {"a/test/1.txt": stroke(2)}, "/a:", "both a dev and a test folder",
+        "one of them, the test split; files for validation belong in train",
+    ),
+    "train, val and test": (
+        handwriting(test="test") | {"ai/val/3.txt": stroke(2)}, "/ai/val:",
+        "a validation split, which the book draws from train by itself", "its files moved",
+    ),
+    "train and validation": (
+        handwriting(train="Train", test="Validation"), "/a/Validation:", "a validation split",
+        "or another name if it is the test split",
+    ),
+    "valid in a nested folder": (
+        below("a", GOOD) | {"a/a/valid/3.txt": stroke(2)}, "/valid:", "a validation split", "moved",
     ),
     "a sample beside the splits": (
         GOOD | {"a/11.txt": stroke(2)}, "/a/11.txt", "a sample outside the splits", "<class>",
@@ -486,6 +500,131 @@ def test_a_member_twice(tmp_path, again):
     check(error, f"{path}, a/train/1.txt", "two members of one name", "each name once")
 
 
+# --- Files that are too large -------------------------------------------------------------------
+
+
+def zeros(path, megabytes, method):
+    """Add a member of so many zeros, which a zip holds in a thousandth of them."""
+    with zipfile.ZipFile(path, "a", method, compresslevel=1) as archive:
+        with archive.open("a/train/3.txt", "w", force_zip64=True) as member:
+            for _ in range(megabytes):
+                member.write(bytes(1_000_000))
+    return path
+
+
+@pytest.mark.parametrize(
+    "method, megabytes",
+    [(zipfile.ZIP_DEFLATED, 600), (zipfile.ZIP_BZIP2, 60), (zipfile.ZIP_LZMA, 60)],
+)
+def test_a_large_member_is_refused_without_being_read(tmp_path, method, megabytes):
+    path = zeros(store(tmp_path / "data.zip", GOOD), megabytes, method)
+    assert path.stat().st_size < 5_000_000
+    tracemalloc.start()
+    with pytest.raises(DataFormatError) as error:
+        load_handwriting(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    check(error, f"{path}/a/train/3.txt", f"{megabytes},000,000 bytes", "at most 10,000,000 bytes")
+    assert peak < 5_000_000
+
+
+def test_a_member_that_declares_less_than_it_holds(tmp_path):
+    path = zeros(store(tmp_path / "data.zip", GOOD), 60, zipfile.ZIP_DEFLATED)
+    size, content = (60_000_000).to_bytes(4, "little"), path.read_bytes()
+    assert content.count(size) >= 1
+    path.write_bytes(content.replace(size, (60).to_bytes(4, "little")))
+    tracemalloc.start()
+    with pytest.raises(DataFormatError) as error:
+        load_handwriting(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    check(error, f"{path}, a/train/3.txt", "a damaged member", "a complete zip")
+    assert peak < 40_000_000
+
+
+def test_a_large_file_in_a_folder(tmp_path):
+    path = store(tmp_path / "data", GOOD) / "a" / "train" / "3.txt"
+    with path.open("wb") as file:
+        file.truncate(600_000_000)
+    with pytest.raises(DataFormatError) as error:
+        load_handwriting(tmp_path / "data")
+    check(error, str(path), "600,000,000 bytes", "one short sequence, at most 10,000,000 bytes")
+    path.unlink()
+    path.symlink_to("/dev/zero")  # says that it holds nothing, and never ends
+    with pytest.raises(DataFormatError) as error:
+        load_handwriting(tmp_path / "data")
+    check(error, str(path), "10,000,001 bytes or more", "at most 10,000,000 bytes")
+
+
+def test_large_files_that_are_no_samples_are_no_matter(tmp_path):
+    path = store(tmp_path / "data", GOOD)
+    with (path / "film.mp4").open("wb") as file:
+        file.truncate(600_000_000)
+    assert load_handwriting(path).ignored == ("film.mp4",)
+
+
+def test_the_limit_is_exact(tmp_path, monkeypatch, place):
+    store(place, GOOD)
+    largest = max(map(len, GOOD.values()))
+    monkeypatch.setattr(helpers.data, "MAX_BYTES", largest)
+    assert len(load_handwriting(place).train) == 6
+    monkeypatch.setattr(helpers.data, "MAX_BYTES", largest - 1)
+    with pytest.raises(DataFormatError, match=f"found {largest} bytes or more"):
+        load_handwriting(place)
+
+
+# --- Names in either form of Unicode ------------------------------------------------------------
+
+COMPOSED, DECOMPOSED = "é", "e\u0301"  # of which macOS stores the second
+FORMS = [COMPOSED, DECOMPOSED]
+
+
+@pytest.mark.parametrize("there", FORMS)
+@pytest.mark.parametrize("typed", [None, *FORMS])
+def test_a_class_is_found_in_either_form(tmp_path, place, there, typed):
+    nested = f"{there}/{there}/train/2.txt"
+    files = (
+        handwriting(("a", there)) | {f"{there}/train/{there}.txt": stroke(3)} | {nested: stroke(7)}
+    )
+    del files[f"{there}/train/2.txt"]
+    data = load_handwriting(store(place, files), typed and (typed, "a"))
+    assert data.classes == ((typed, "a") if typed else ("a", COMPOSED))  # as typed
+    plain = {unicodedata.normalize("NFC", name): content for name, content in files.items()}
+    same = load_handwriting(store(tmp_path / "plain", plain), typed and (COMPOSED, "a"))
+    assert data.digest == same.digest and data.digests == same.digests
+    assert data.train.files == same.train.files and len(data.train) == 7
+    assert f"{COMPOSED}/train/{COMPOSED}.txt" in data.train.files
+    assert data.train.groups.tolist() == same.train.groups.tolist()
+
+
+def test_a_zip_in_a_folder_of_either_form(tmp_path):
+    store(tmp_path / "data" / DECOMPOSED / f"{DECOMPOSED}.zip", GOOD)
+    assert load_handwriting(tmp_path / "data").classes == ("a", "ai")
+
+
+@pytest.mark.parametrize("files", [
+    handwriting(("a", *FORMS)),
+    below(COMPOSED, GOOD) | below(DECOMPOSED, GOOD),
+    GOOD | {f"a/train/{form}.txt": stroke(2) for form in FORMS},
+])  # fmt: skip
+def test_two_names_that_differ_in_form_alone(place, files):
+    store(place, files)
+    with pytest.raises(DataFormatError) as error:
+        load_handwriting(place)
+    check(error, str(place), "one name in two Unicode forms", "each name once")
+    # Written out, since they look alike; of folders that differ, not of all that is in them.
+    both = re.search(
+        r"'[^']*?(\\xe9|e\\u0301)(?:.txt)?' and '[^']*?(\\xe9|e\\u0301)(?:.txt)?'", str(error.value)
+    )
+    assert {*both.groups()} == {"\\xe9", "e\\u0301"}
+
+
+def test_a_class_asked_for_in_both_forms(place):
+    store(place, handwriting(("a", COMPOSED)))
+    with pytest.raises(ValueError, match="one or more different names"):
+        load_handwriting(place, classes=FORMS)
+
+
 # --- Folders and zips that are right ------------------------------------------------------------
 
 
@@ -592,6 +731,11 @@ def test_any_class_names(place):
     assert data.classes == ("a", "9", "ka", "with space", "க")  # the report's first
 
 
+def test_a_class_may_be_called_as_a_split_is(place):
+    data = load_handwriting(store(place, below("val", handwriting(("val",)))))
+    assert data.classes == ("val",) and len(data.train) == 3
+
+
 def test_the_order_asked_for_decides_the_labels(place):
     store(place, handwriting(("a", "ai", "bA")))
     data = load_handwriting(place, classes=("bA", "a"))
@@ -654,7 +798,7 @@ def test_digests(tmp_path):
 
 def write_manifest(tmp_path, **known):
     text = json.dumps({origin: {data.name: data.digests} for origin, data in known.items()})
-    (tmp_path / "home" / "manifest.json").write_text(text)
+    (tmp_path / "home" / "manifest.json").write_text(text, encoding="utf-8")
 
 
 def test_origin(tmp_path, capsys):

@@ -271,7 +271,7 @@ def test_does_not_touch_other_data_in_the_target(course, capsys):
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_failure_leaves_the_target_as_it_was(course, fault):
     course.target.mkdir()
-    course.target.joinpath("notes.md").write_text("mine")
+    course.target.joinpath("notes.md").write_text("mine", encoding="utf-8")
     course.target.joinpath("hand.zip").write_bytes(course.served["/hand.zip"])
     before = course.stored()
     fault(course)
@@ -285,7 +285,7 @@ def test_an_interrupt_leaves_nothing_behind(course, capsys, monkeypatch, moment)
         if moment == "writing":
             folder = args[2]
             folder.mkdir(parents=True)
-            (folder / "half.txt").write_text("1 0.")
+            (folder / "half.txt").write_text("1 0.", encoding="utf-8")
         raise KeyboardInterrupt
 
     if moment == "asking":

@@ -46,7 +46,7 @@ def test_there_are_notebooks():
 
 
 def test_it_is_in_the_table_of_contents(path):
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
     assert f"notebooks/{path.stem}" in files
 
@@ -70,7 +70,7 @@ def test_it_stores_no_errors_no_warnings_and_nothing_that_the_site_cannot_show(n
 
 
 def test_it_stores_no_path_of_a_machine(path):
-    assert not MACHINE_PATH.findall(path.read_text())
+    assert not MACHINE_PATH.findall(path.read_text(encoding="utf-8"))
 
 
 def test_its_stored_outputs_come_from_the_reports_data(notebook):
@@ -191,7 +191,8 @@ def texts(*nodes):
 @pytest.mark.parametrize(
     "source",
     [
-        'ax.plot(x, color="0.6")', 'ax.plot(x, "k--")', 'ax.plot(x, y, "ro")', 'ax.plot(x, mfc="white")',
+        'ax.plot(x, color="0.6")', 'ax.plot(x, "k--")', 'ax.plot(x, "ro")',
+        'ax.plot(x, mfc="white")',
         'style = {"edgecolor": "black"}', 'ax.text(0, 0, "a", size=12)', "ax.plot(x, ms=4)",
         "ax.plot(x, linewidth=0.8)", 'for a, c in (("x", "0.6"),):\n    ax.plot(a, color=c)',
         'grey = "0.5"\nax.plot(x, color=grey)', "ax.legend(fontsize=8)", "panels(figsize=(3, 3))",

@@ -47,7 +47,7 @@ def test_a_page_needs_no_other_host_when_it_is_served(visit, server, page):
 def test_sliders_work_by_keyboard(visit):
     seen = 0
     for page in PAGES:
-        if "book-slider" not in page.read_text():
+        if "book-slider" not in page.read_text(encoding="utf-8"):
             continue
         tab = visit(page)
         for slider in tab.locator(".book-slider").all():
@@ -65,7 +65,7 @@ def test_sliders_work_by_keyboard(visit):
 
 
 def test_the_tab_key_reaches_everything(visit):
-    tab = visit(next(page for page in PAGES if "book-slider" in page.read_text()))
+    tab = visit(next(page for page in PAGES if "book-slider" in page.read_text(encoding="utf-8")))
     # What can be operated: visible, and not taken out of the order on purpose.
     wanted = tab.evaluate(
         """() => [...document.querySelectorAll("a[href], button, input, select, summary")]
@@ -115,7 +115,9 @@ def test_the_search_finds_a_chapter_without_a_server(visit):
 
 def test_devanagari_comes_with_the_site(visit):
     used = [
-        page for page in PAGES if any("\u0900" <= sign <= "\u097f" for sign in page.read_text())
+        page
+        for page in PAGES
+        if any("\u0900" <= sign <= "\u097f" for sign in page.read_text(encoding="utf-8"))
     ]
     assert used
     for page in used:

@@ -15,13 +15,13 @@ from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOW = ROOT / ".github" / "workflows" / "book.yml"
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 BIN = Path(sys.executable).parent
 
 
 def run(*command):
     """Run a program of the environment; return its words if it complains."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8")
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
@@ -35,7 +35,7 @@ def test_workflows_are_safe():
 
 
 def test_actions_are_pinned_and_every_supported_python_end_is_tested():
-    text = WORKFLOW.read_text()
+    text = WORKFLOW.read_text(encoding="utf-8")
     for action in re.findall(r"uses: (.*)", text):
         assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
     tested = yaml.safe_load(text)["jobs"]["test"]["strategy"]["matrix"]["python"]
@@ -46,26 +46,35 @@ def test_actions_are_pinned_and_every_supported_python_end_is_tested():
 def test_citation_and_changelog_name_this_version():
     schema = ["--builtin-schema", "vendor.citation-file-format"]
     assert not run(BIN / "check-jsonschema", *schema, "CITATION.cff")
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == PROJECT["version"]
-    releases = re.findall(r"^## (\S+)", (ROOT / "book" / "changelog.md").read_text(), re.M)
+    releases = re.findall(
+        r"^## (\S+)", (ROOT / "book" / "changelog.md").read_text(encoding="utf-8"), re.M
+    )
     assert releases[0] == PROJECT["version"]
 
 
 def test_binder_and_codespaces_use_what_the_book_uses():
-    (line,) = (ROOT / "binder" / "requirements.txt").read_text().split("\n")[:1]
+    (line,) = (ROOT / "binder" / "requirements.txt").read_text(encoding="utf-8").split("\n")[:1]
     assert line == "-r ../requirements.txt"
-    runtime = (ROOT / "binder" / "runtime.txt").read_text().strip().removeprefix("python-")
-    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    runtime = (
+        (ROOT / "binder" / "runtime.txt")
+        .read_text(encoding="utf-8")
+        .strip()
+        .removeprefix("python-")
+    )
+    container = json.loads(
+        (ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8")
+    )
     for python in (runtime, container["image"].rpartition(":")[2]):
         assert python in SpecifierSet(PROJECT["requires-python"])
     assert run("make", "--dry-run", container["postCreateCommand"].removeprefix("make ")) == ""
 
 
 def test_what_a_download_installs_is_what_the_notebooks_import():
-    code = "\n".join(file.read_text() for file in (ROOT / "helpers").glob("*.py"))
+    code = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "helpers").glob("*.py"))
     for file in (ROOT / "notebooks").glob("*.ipynb"):
-        cells = json.loads(file.read_text())["cells"]
+        cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
         code += "".join("".join(c["source"]) + "\n" for c in cells if c["cell_type"] == "code")
     names = set(re.findall(r"^\s*(?:from|import) ([a-zA-Z_]\w*)", code, re.M))
     imported = names - set(sys.stdlib_module_names) - {"helpers"}
@@ -76,7 +85,7 @@ def test_what_a_download_installs_is_what_the_notebooks_import():
     assert wanted <= declared | {Requirement(line).name for lines in lists for line in lines}
     pinned = {
         Requirement(line).name
-        for line in (ROOT / "requirements.txt").read_text().splitlines()
+        for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
         if "==" in line
     }
     assert declared - pinned <= {"ipython"}  # comes with jupyterlab
@@ -86,13 +95,15 @@ def test_jupyter_book_2_reads_the_same_content(tmp_path):
     myst = shutil.which("myst")
     if myst is None:
         pytest.skip("MyST is not installed: `npm install --global mystmd` (it needs Node)")
-    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, encoding="utf-8"
+    ).stdout
     for name in files.split():
         if name.startswith(("book/", "notebooks/", "myst.yml", "_toc.yml")):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, tmp_path / name)
     done = subprocess.run(
-        [myst, "build", "--site", "--strict"], cwd=tmp_path, capture_output=True, text=True
+        [myst, "build", "--site", "--strict"], cwd=tmp_path, capture_output=True, encoding="utf-8"
     )
     words = done.stdout + done.stderr
     read = set(re.findall(r"((?:book|notebooks)/\w+\.(?:md|ipynb))", words))

@@ -19,13 +19,16 @@ from bs4 import BeautifulSoup
 from conftest import PAGES, ROOT, SITE, name_of
 
 CHAPTERS = [page for page in PAGES if re.match(r"\d\d_", page.name)]
-CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text())
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 ADDRESS = CONFIG["repository"]["url"]
 
 
 @pytest.fixture(scope="module")
 def soups():
-    return {page: BeautifulSoup(page.read_text(), "lxml") for page in SITE.rglob("*.html")}
+    return {
+        page: BeautifulSoup(page.read_text(encoding="utf-8"), "lxml")
+        for page in SITE.rglob("*.html")
+    }
 
 
 def test_every_chapter_and_page_was_built():
@@ -206,13 +209,17 @@ def test_a_downloaded_notebook_runs_in_an_empty_folder(tmp_path):
     python = tmp_path / "venv" / "bin" / "python"
     # Read as a plain folder, so that the link to this repository's own `helpers` does not count.
     packages = next(path for path in sys.path if path.endswith("site-packages"))
-    (next((tmp_path / "venv" / "lib").iterdir()) / "site-packages" / "all.pth").write_text(packages)
+    (next((tmp_path / "venv" / "lib").iterdir()) / "site-packages" / "all.pth").write_text(
+        packages, encoding="utf-8"
+    )
     folder = tmp_path / "empty"
     folder.mkdir()
     script = ["import json, pathlib"]
     for page in CHAPTERS:
-        notebook = json.loads((SITE / "_sources" / "notebooks" / f"{page.stem}.ipynb").read_text())
-        stored = json.loads((ROOT / "notebooks" / f"{page.stem}.ipynb").read_text())
+        notebook = json.loads(
+            (SITE / "_sources" / "notebooks" / f"{page.stem}.ipynb").read_text(encoding="utf-8")
+        )
+        stored = json.loads((ROOT / "notebooks" / f"{page.stem}.ipynb").read_text(encoding="utf-8"))
         assert notebook["cells"][1:] == stored["cells"]
         code = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
         assert ADDRESS in code[0]
@@ -225,7 +232,7 @@ def test_a_downloaded_notebook_runs_in_an_empty_folder(tmp_path):
         cwd=folder,
         env=environment,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert str(folder / "sequence-learning-book" / "helpers") in done.stdout
@@ -256,16 +263,18 @@ def test_mistakes_end_the_build(tmp_path):
     (tmp_path / "book").mkdir()
     for name in ("_ext", "_static", "references.bib", "glossary.md", "notation.md"):
         (tmp_path / "book" / name).symlink_to(ROOT / "book" / name)
-    (tmp_path / "_config.yml").write_text((ROOT / "_config.yml").read_text())
-    (tmp_path / "_toc.yml").write_text(
-        "format: jb-book\nroot: book/intro\nchapters:\n- file: book/glossary\n"
+    (tmp_path / "_config.yml").write_text(
+        (ROOT / "_config.yml").read_text(encoding="utf-8"), encoding="utf-8"
     )
-    (tmp_path / "book" / "intro.md").write_text(BROKEN)
+    (tmp_path / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/intro\nchapters:\n- file: book/glossary\n", encoding="utf-8"
+    )
+    (tmp_path / "book" / "intro.md").write_text(BROKEN, encoding="utf-8")
     jupyter_book = Path(sys.executable).parent / "jupyter-book"
     done = subprocess.run(
         [jupyter_book, "build", str(tmp_path), "-W", "-n", "--keep-going"],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     assert done.returncode != 0
     for complaint in (

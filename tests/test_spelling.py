@@ -21,7 +21,7 @@ WORD = re.compile(r"(?<![\w/.@#'’-])[A-Za-z][a-zé]+(?:['’](?:t|s|re|ve|ll|d
 
 def prose(page):
     """Return the words of a page that a reader reads, without code, formulas and references."""
-    article = BeautifulSoup(page.read_text(), "lxml").select_one("article")
+    article = BeautifulSoup(page.read_text(encoding="utf-8"), "lxml").select_one("article")
     for element in article.select(f"{NOT_PROSE}, .book-references, .headerlink"):
         element.decompose()
     text = article.get_text(" ").replace("’", "'")
@@ -40,7 +40,7 @@ def mistake(word, dictionary):
 
 def test_every_word_is_spelled_right_and_british():
     dictionary = Dictionary.from_files("en_US")
-    listed = KNOWN.read_text().split()
+    listed = KNOWN.read_text(encoding="utf-8").split()
     known = {word.lower() for word in listed}
     where = defaultdict(set)
     for page in sorted(SITE.glob("*/*.html")):

@@ -25,7 +25,7 @@ if importlib.util.find_spec("helpers") is None:
     if not book.exists():
         source = os.environ.get("SEQUENCE_BOOK", "{address}")
         subprocess.run(["git", "clone", "--depth", "1", source, book], check=True)
-    project = tomllib.loads((book / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((book / "pyproject.toml").read_text("utf-8"))["project"]
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
     subprocess.run(pip + project["dependencies"], check=True)
     sys.path.insert(0, str(book))
@@ -50,8 +50,8 @@ def write_notebooks(app):
     """Let every notebook that the site offers fetch the book."""
     address = app.config.html_theme_options["repository_url"]
     for file in (Path(app.outdir) / "_sources").rglob("*.ipynb"):
-        notebook = with_fetch_cell(json.loads(file.read_text()), address)
-        file.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+        notebook = with_fetch_cell(json.loads(file.read_text(encoding="utf-8")), address)
+        file.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def results(app):
@@ -61,7 +61,7 @@ def results(app):
 
 def read(file):
     """Open a CSV, compressed or not."""
-    return bz2.open(file, "rt") if file.suffix == ".bz2" else file.open()
+    return (bz2.open if file.suffix == ".bz2" else open)(file, "rt", encoding="utf-8")
 
 
 def write_results(app):

@@ -64,7 +64,7 @@ class Typesetter:
         self.engine = MiniRacer()
         self.run("globalThis.window = globalThis; MathJax = {startup: {ready() {}}}; 0")
         for part in PARTS:
-            self.run((ES5 / part).read_text() + "; 0")
+            self.run((ES5 / part).read_text(encoding="utf-8") + "; 0")
         setup = SETUP.replace("PACKAGES", json.dumps(PACKAGES))
         self.run(setup.replace("MACROS", json.dumps(macros)))
         self.page = None
@@ -140,7 +140,7 @@ def start(app):
     app.typesetter = Typesetter(macros)
     styles = Path(app.outdir) / "_static/mathjax.css"
     styles.parent.mkdir(parents=True, exist_ok=True)
-    styles.write_text(app.typesetter.styles())
+    styles.write_text(app.typesetter.styles(), encoding="utf-8")
 
 
 def add_glyphs(app, pagename, templatename, context, doctree):

@@ -56,9 +56,9 @@ def finish_pages(app):
     """Take the search out of pages that do not search, and write the font for all pages."""
     letters = set()
     for page in Path(app.outdir).glob("*/*.html"):
-        text = page.read_text()
+        text = page.read_text(encoding="utf-8")
         letters.update(DEVANAGARI.findall(text))
-        page.write_text(SEARCH.sub("", text))
+        page.write_text(SEARCH.sub("", text), encoding="utf-8")
     write_font(app, letters)
 
 
