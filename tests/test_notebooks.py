@@ -10,9 +10,8 @@ import pytest
 import yaml
 from matplotlib.colors import is_color_like
 
-from helpers import GREYS
-
 from book.stale import changed
+from helpers import GREYS
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
