@@ -277,6 +277,8 @@ _STYLE = """
 }
 @media print { #ledger .rows { max-height: none; } #ledger fieldset { display: none; } }
 """
+# JupyterLab takes the arrow keys from whatever has the focus in an output, unless asked not to.
+_OWN_KEYS = 'data-lm-suppress-shortcuts="true"'
 _SCRIPT = """
 (function () {
   var root = document.getElementById("ledger"), rows = root.querySelectorAll("tbody tr"),
@@ -312,7 +314,7 @@ def show(claims):
     count = tally(claims).sum(axis=1)
     choices = {"": ("all", len(claims)), **{v: (v, count[v]) for v in VERDICTS}}
     labels = "".join(
-        f'<label><input type="radio" name="ledger-verdict" value="{value}"'
+        f'<label><input {_OWN_KEYS} type="radio" name="ledger-verdict" value="{value}"'
         f"{' checked' * (not value)}> {words} ({n})</label>"
         for value, (words, n) in choices.items()
     )
@@ -321,7 +323,7 @@ def show(claims):
         f'<div id="ledger"><style>{_STYLE}</style>'
         f"<fieldset hidden><legend>Show the claims whose verdict is</legend>{labels}"
         f"<output>{len(claims)} of {len(claims)} claims</output></fieldset>"
-        '<div class="rows" tabindex="0" role="region" aria-label="The ledger">'
+        f'<div class="rows" {_OWN_KEYS} tabindex="0" role="region" aria-label="The ledger">'
         '<table class="dataframe"><caption>The ledger: what the report says, the verdict, and why'
         "</caption><thead><tr><th>claim and verdict</th><th>evidence</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></div><script>{_SCRIPT}</script></div>"

@@ -942,6 +942,9 @@ def test_the_table_shows_every_claim_and_escapes_what_it_quotes(tmp_path):
     assert [label.text_content().strip() for label in choices] == [
         "all (3)", "holds (1)", "does not follow (0)", "contradicted (1)", "cannot be told (1)",
     ]  # fmt: skip
+    # In JupyterLab each that takes the focus keeps its arrow keys.
+    focused = page.xpath(".//input | .//*[@tabindex]")
+    assert len(focused) == 6 and all(e.get("data-lm-suppress-shortcuts") for e in focused)
     # Without a script all rows are there, and no filter that would do nothing.
     assert page.find(".//fieldset").get("hidden") is not None
     assert not any(row.get("hidden") for row in rows)
