@@ -1,0 +1,180 @@
+"""From numbers to findings: tests, and what one or several of them say about a claim.
+
+The tests ask of recorded runs, whose seeds and files are shared, and of printed counts, whose files
+are not known.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+LEVEL = 0.05
+
+
+class Found(NamedTuple):
+    """What one piece of evidence says about a claim.
+
+    Attributes
+    ----------
+    finding : str
+        ``for``, ``against`` or ``open``.
+    numbers : dict
+        What a sentence about it may quote.
+    tests : tuple of (float, float)
+        Effect and p of each test that decided, so that a recount can decide again. A positive
+        effect speaks for the claim.
+    every : bool
+        Whether the claim needs every test, instead of any.
+    """
+
+    finding: str
+    numbers: dict
+    tests: tuple = ()
+    every: bool = False
+
+
+def decide(tests, level=LEVEL, every=False):
+    """Return the finding of one or more tests.
+
+    Parameters
+    ----------
+    tests : sequence of (effect, p)
+    level : float
+        A test counts if its p is below.
+    every : bool
+        Whether all tests have to count for the claim, and one that counts against it is enough;
+        otherwise those that count have to agree.
+
+    Returns
+    -------
+    str
+    """
+    signs = [effect > 0 for effect, p in tests if p < level]
+    if not signs or (len(set(signs)) == 2 and not every):
+        return "open"
+    if not all(signs):
+        return "against"
+    return "open" if every and len(signs) < len(tests) else "for"
+
+
+def fact(true, **numbers):
+    """Return what a computation says that comes out true or false."""
+    return Found("for" if true else "against", numbers)
+
+
+def tested(*tests, every=False, **numbers):
+    """Return what tests say; with one test, its effect and p are among the numbers."""
+    if len(tests) == 1:
+        numbers = {"effect": tests[0][0], "p": words_of(tests[0][1]), **numbers}
+    return Found(decide(tests, every=every), numbers, tests, every)
+
+
+def tested_everywhere(tests, **numbers):
+    """Return what tests say about a claim that needs every one of them.
+
+    That all effects are positive is as sure as the least sure of them. That some effect is negative
+    is one finding among several, so these p are corrected by Holm's method.
+
+    Parameters
+    ----------
+    tests : sequence of (effect, p)
+    """
+    corrected = zip(tests, holm([p for _, p in tests]), strict=True)
+    return tested(*((e, p if e > 0 else q) for (e, p), q in corrected), every=True, **numbers)
+
+
+def tested_somewhere(tests, **numbers):
+    """Return what tests say about a claim that one of them can prove, and none can disprove.
+
+    The surest positive effect decides, its p corrected by Holm's method for all that were tried.
+
+    Parameters
+    ----------
+    tests : sequence of (effect, p)
+    """
+    corrected = holm([p if effect > 0 else 1.0 for effect, p in tests])
+    surest = min(range(len(tests)), key=corrected.__getitem__)
+    return tested((float(tests[surest][0]), corrected[surest]), **numbers)
+
+
+def holm(p):
+    """Correct several p for their number by Holm's method; returns a list."""
+    return multipletests(p, method="holm")[1].tolist()
+
+
+def words_of(p):
+    """Write a p."""
+    return "p below 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+# --- Tests ------------------------------------------------------------------------------------
+
+
+def crossed(plus, minus=None):
+    """Test whether a mean over seeds and files is zero, for further seeds and further files.
+
+    Runs that share their test files are no separate samples, nor are files that share their runs.
+    A mean over seeds × files varies with both, and the variance of the mean is the sum of two parts
+    that can be estimated: that of the seeds' means and that of the files' means, less the
+    interaction that both contain (Searle, Casella and McCulloch, Variance Components, 1992, ch. 5).
+
+    Parameters
+    ----------
+    plus : array, shape (seeds, files)
+        What each run did with each file, such as 1 for a right answer, or a difference of two.
+    minus : array, shape (seeds, other files), optional
+        The same for other files, whose mean is subtracted.
+
+    Returns
+    -------
+    effect, p : float
+        Student's p, with one degree of freedom less than there are seeds.
+    """
+    blocks = [np.asarray(plus, float)] + ([] if minus is None else [-np.asarray(minus, float)])
+    seeds = len(blocks[0])
+    by_seed = sum(block.mean(axis=1) for block in blocks)
+    of_seeds, of_files, of_both = by_seed.var(ddof=1) / seeds, 0.0, 0.0
+    for block in blocks:
+        files = block.shape[1]
+        of_files += block.mean(axis=0).var(ddof=1) / files if files > 1 else 0.0
+        rest = block - block.mean(axis=1, keepdims=True) - block.mean(axis=0) + block.mean()
+        freedom = (seeds - 1) * (files - 1)
+        of_both += (rest**2).sum() / freedom / (seeds * files) if freedom else 0.0
+    variance = max(of_seeds, of_files, of_seeds + of_files - of_both)
+    effect = float(by_seed.mean())
+    if variance < 1e-24:  # no spread at all to judge by
+        return effect, float(abs(effect) < 1e-12)
+    return effect, float(2 * stats.t.sf(abs(effect) / np.sqrt(variance), seeds - 1))
+
+
+def mcnemar(only_first, only_second):
+    """Return McNemar's exact p for what only one of two gets right."""
+    n = only_first + only_second
+    return float(stats.binomtest(int(only_first), int(n)).pvalue) if n else 1.0
+
+
+def same_files(k, m, n):
+    """Bound McNemar's p for k and m right answers on the same n files, which ones unknown.
+
+    The two may miss the same files, as far as the counts allow, or miss different ones.
+
+    Returns
+    -------
+    lowest, highest : float
+    """
+    few, many = sorted((int(k), int(m)))
+    p = [mcnemar(c, c + many - few) for c in (0, min(few, n - many))]
+    return min(p), max(p)
+
+
+def bounds_of(low, high):
+    """Write the bounds of a p."""
+    return f"p from {'below 0.001' if low < 0.001 else f'{low:.3f}'} to {high:.3f}"
+
+
+def separate_files(k, m, n, n_m=None):
+    """Return Fisher's exact p for k of n and m of n_m (n, if not given) other files."""
+    n_m = n if n_m is None else n_m
+    return float(stats.fisher_exact([[k, n - k], [m, n_m - m]]).pvalue)
