@@ -146,7 +146,7 @@ def dependencies(notebook, modules, opened, shown):
     Returns
     -------
     modules, files : set of Path
-        Files are those of ``data/results``, of ``data`` itself, the style sheets of ``helpers``, and
+        Files are those of ``data/results`` and ``data``, the style sheets of ``helpers``, and
         modules whose source the notebook shows, docstrings and all.
     """
     stems = [ROOT / name.replace(".", "/") for name in modules]
