@@ -146,7 +146,7 @@ def dependencies(notebook, modules, opened, shown):
     Returns
     -------
     modules, files : set of Path
-        Files are those of ``data/results``, ``data/*.json``, the style sheets of ``helpers``, and
+        Files are those of ``data/results`` and ``data``, the style sheets of ``helpers``, and
         modules whose source the notebook shows, docstrings and all.
     """
     stems = [ROOT / name.replace(".", "/") for name in modules]
@@ -154,7 +154,7 @@ def dependencies(notebook, modules, opened, shown):
     imported = {path for path in candidates if path.is_file()}
     files = set()
     for path in map(Path, opened):
-        recorded = path.is_relative_to(ROOT / "data/results") or path.match("data/*.json")
+        recorded = path.parent == ROOT / "data" or path.is_relative_to(ROOT / "data/results")
         if recorded or path.match("helpers/*.mplstyle"):
             files.add(path)
     if any("getsource" in cell.source for cell in notebook.cells if cell.cell_type == "code"):
