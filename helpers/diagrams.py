@@ -2,15 +2,17 @@
 
 import re
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Circle, FancyBboxPatch
+
+from helpers.plotting import THIN
 
 # What a node does decides its shape and its grey, never its colour alone.
 _SHAPES = {
-    "weights": {"facecolor": "0.78", "rounded": 0.02},
-    "function": {"facecolor": "0.93", "rounded": 0.14},
-    "product": {"facecolor": "white", "rounded": None},
+    "weights": {"facecolor": "faint", "rounded": 0.02},
+    "function": {"facecolor": "shade", "rounded": 0.14},
+    "product": {"facecolor": "paper", "rounded": None},
     "state": {"facecolor": "none", "rounded": 0.02, "edgecolor": "none"},
 }
 
@@ -30,9 +32,10 @@ def draw_graph(ax, nodes, edges, fontsize=None):
         ``(from, to)``, or with options: a colour (``"C1"``), which is drawn dashed; a label;
         ``"-|"`` (first across, then up or down) or ``"|-"`` (the other way round). An edge from
         a node to itself is a loop at its right.
-    fontsize : float, optional
+    fontsize : float or str, optional
+        In points, or matplotlib's name for it (``large``); the style's size if not given.
     """
-    fontsize = fontsize or plt.rcParams["font.size"]
+    fontsize = FontProperties(size=fontsize or "medium").get_size_in_points()
     half = {}
     for name, (x, y, text, kind) in nodes.items():
         shape = dict(_SHAPES[kind])
@@ -42,7 +45,7 @@ def draw_graph(ax, nodes, edges, fontsize=None):
             continue
         width = 0.08 + 0.075 * _letters(text) if kind != "product" else 0.2
         half[name] = (width, 0.2)
-        style = {"edgecolor": "0.25", "linewidth": 1, "zorder": 3, **shape}
+        style = {"edgecolor": "ink", "linewidth": THIN, "zorder": 3, **shape}
         if rounded is None:
             ax.add_patch(Circle((x, y), 0.2, **style))
         else:
@@ -67,14 +70,14 @@ def _letters(text):
 
 def _draw_edge(ax, nodes, half, start, end, options, fontsize):
     """Draw an arrow from the border of one node to that of another."""
-    colour = next((o for o in options if o[0] == "C" and o[1:].isdigit()), "0.25")
+    colour = next((o for o in options if o[0] == "C" and o[1:].isdigit()), "ink")
     bend = next((o for o in options if o in ("-|", "|-")), "")
     label = next((o for o in options if o not in (colour, bend)), "")
     if start == end:
         x, y = nodes[start][0] + half[start][0], nodes[start][1]
         ax.annotate(
             "", (x, y - 0.1), (x, y + 0.1), zorder=2,
-            arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 1, "ls": "--",
+            arrowprops={"arrowstyle": "-|>", "color": colour, "lw": THIN, "ls": "--",
                         "connectionstyle": "arc3,rad=-3", "shrinkA": 0, "shrinkB": 0,
                         "mutation_scale": 9},
         )  # fmt: skip
@@ -85,12 +88,14 @@ def _draw_edge(ax, nodes, half, start, end, options, fontsize):
     first = _border(a, b if corner is None else corner, half[start])
     last = _border(b, a if corner is None else corner, half[end])
     path = np.array([first, last] if corner is None else [first, corner, last])
-    dashed = "--" if colour != "0.25" else "-"
-    ax.plot(*path[:-1].T if len(path) > 2 else path[:1].T, color=colour, ls=dashed, lw=1, zorder=1)
+    dashed = "--" if colour != "ink" else "-"
+    ax.plot(
+        *path[:-1].T if len(path) > 2 else path[:1].T, color=colour, ls=dashed, lw=THIN, zorder=1
+    )
     head = "-|>" if half[end] != (0.0, 0.0) else "-"
     ax.annotate(
         "", path[-1], path[-2], zorder=2,
-        arrowprops={"arrowstyle": head, "color": colour, "lw": 1, "ls": dashed,
+        arrowprops={"arrowstyle": head, "color": colour, "lw": THIN, "ls": dashed,
                     "shrinkA": 0, "shrinkB": 0, "mutation_scale": 9},
     )  # fmt: skip
     if label:
@@ -243,6 +248,6 @@ def draw_cell(cell, ax):
     ax : matplotlib axes
         8.5 units wide for every cell, as high as the cell needs.
     """
-    draw_graph(ax, *_CELLS[cell], fontsize=0.9 * plt.rcParams["font.size"])
+    draw_graph(ax, *_CELLS[cell], fontsize="small")
     top = max(y for _, y, *_ in _CELLS[cell][0].values())
     ax.set(xlim=(-0.5, 8), ylim=(-0.3, top + 0.4))

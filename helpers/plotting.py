@@ -1,6 +1,7 @@
 """The book's figures, one function each, and its tables and sliders.
 
-Sizes and colours come from ``book.mplstyle`` (``plt.style.use("helpers.book")``).
+Sizes and colours come from ``book.mplstyle`` (``plt.style.use("helpers.book")``), greys by their
+names in ``helpers``.
 """
 
 import hashlib
@@ -18,6 +19,10 @@ from matplotlib.ticker import MaxNLocator
 from pandas.io.formats.style import Styler
 
 from helpers.padding import scale_keep_aspect
+
+# Beside the style's own: for text, matplotlib has names ("small", "large"), but not for these.
+THIN, THICK = 0.8, 3.0  # linewidth
+SMALL, LARGE = 3.0, 9.0  # markersize
 
 
 def panels(rows, columns, height=1.0, **options):
@@ -119,6 +124,11 @@ def plot_stroke_grid(dataset, per_class=5, scale=scale_keep_aspect):
         axes[label, 0].set_ylabel(name, rotation=0, ha="right", va="center")
 
 
+def _line(colour, width):
+    """Write how a line of an SVG is drawn, its colour by its name in the style."""
+    return f"fill='none' stroke='{to_hex(colour)}' stroke-width='{width}'"
+
+
 def stroke_svg(x, steps=None):
     """Draw the first steps of a stroke as a small SVG, the rest in grey.
 
@@ -139,9 +149,9 @@ def stroke_svg(x, steps=None):
     pen = done[-1].split(",")
     return (
         f"<svg viewBox='0 0 300 {top + 20:.0f}' xmlns='http://www.w3.org/2000/svg'>"
-        f"<polyline points='{' '.join(points)}' fill='none' stroke='#c4c4c4' stroke-width='2'/>"
-        f"<polyline points='{' '.join(done)}' fill='none' stroke='#0072B2' stroke-width='4'/>"
-        f"<circle cx='{pen[0]}' cy='{pen[1]}' r='7' fill='#D55E00'/></svg>"
+        f"<polyline points='{' '.join(points)}' {_line('faint', 2)}/>"
+        f"<polyline points='{' '.join(done)}' {_line('C0', 4)}/>"
+        f"<circle cx='{pen[0]}' cy='{pen[1]}' r='7' fill='{to_hex('C1')}'/></svg>"
     )
 
 
@@ -163,7 +173,7 @@ def plot_mfcc(x, ax, title=""):
     """
     image = ax.imshow(x.T, vmin=-3, vmax=3, extent=(0, len(x), 0, x.shape[1]))
     for edge in (13, 26):
-        ax.axhline(edge, color="white", linestyle="-", linewidth=1)
+        ax.axhline(edge, color="paper", linestyle="-", linewidth=THIN)
     ax.set_yticks([6.5, 19.5, 32.5], ["static", "Δ", "ΔΔ"])
     ax.set(title=title)
     ax.xaxis.set_major_locator(MaxNLocator(3, integer=True))
@@ -199,7 +209,7 @@ def plot_lengths(dataset):
     ):
         frame = pd.DataFrame({"steps": split.lengths, "class": np.array(dataset.classes)[split.y]})
         sns.boxplot(
-            frame, x="steps", y="class", order=dataset.classes, ax=ax, color="C4", fliersize=2
+            frame, x="steps", y="class", order=dataset.classes, ax=ax, color="C4", fliersize=SMALL
         )
         ax.set(title=f"{name}: {len(split)} sequences", ylabel="")
         ax.grid(axis="x")
@@ -256,7 +266,7 @@ def plot_confusion(matrices, classes, titles, columns=2):
             cmap="Blues",
             cbar=False,
             square=True,
-            linewidths=1,
+            linewidths=THIN,
             xticklabels=classes,
             yticklabels=classes,
             ax=ax,
@@ -285,7 +295,7 @@ def plot_scores(runs, reported=None, lines=None):
         aside = (here["seed"].rank(method="dense") - 1) / max(here["seed"].nunique() - 1, 1) - 0.5
         ax.plot(
             here["architecture"] + 0.4 * aside, here["test_accuracy"], "o", color="C0", alpha=0.6,
-            markersize=3, linestyle="none", label="this book, one run",
+            markersize=SMALL, linestyle="none", label="this book, one run",
         )  # fmt: skip
         if reported and layer in reported:
             ax.plot(
@@ -293,7 +303,7 @@ def plot_scores(runs, reported=None, lines=None):
                 linestyle="none", label="report",
             )  # fmt: skip
         for k, (name, value) in enumerate((lines or {}).items()):
-            ax.axhline(value, color="0.35", linestyle=["--", ":", "-."][k], label=name)
+            ax.axhline(value, color="muted", linestyle=["--", ":", "-."][k], label=name)
         ax.set(title=layer, xlabel="architecture", xticks=range(1, 6))
         ax.grid(axis="y")
     axes[0].set_ylabel("test accuracy")
@@ -339,7 +349,7 @@ def svg_chart(curves, xlim, ylim, xlabel="", ylabel="", title="", log=False, mar
         return f"<text x='{x:.0f}' y='{y:.0f}' text-anchor='{anchor}'{more}>{words}</text>"
 
     parts = [f"<svg viewBox='0 0 {width} {height}' xmlns='http://www.w3.org/2000/svg' "]
-    parts.append("font-family='sans-serif' font-size='11' fill='#222'>")
+    parts.append(f"font-family='sans-serif' font-size='11' fill='{to_hex('ink')}'>")
     x_ticks = [t for t in MaxNLocator(4).tick_values(*xlim) if xlim[0] <= t <= xlim[1]]
     if log:
         decades = np.arange(np.ceil(y_low), np.floor(y_high) + 1)
@@ -350,34 +360,33 @@ def svg_chart(curves, xlim, ylim, xlabel="", ylabel="", title="", log=False, mar
         y_ticks = [(t, f"{t:g}") for t in ticks]
     for tick, words in y_ticks:
         v = at(xlim[0], tick)[1]
-        parts.append(f"<path d='M{left} {v:.0f}H{width - right}' stroke='#ddd'/>")
+        parts.append(f"<path d='M{left} {v:.0f}H{width - right}' {_line('shade', 1)}/>")
         parts.append(text(left - 4, v + 4, words.replace("-", "−"), "end"))
     for tick in x_ticks:
         parts.append(
             text(at(tick, ylim[0])[0], height - bottom + 14, f"{tick:g}".replace("-", "−"))
         )
-    parts.append(f"<path d='M{left} {top}V{height - bottom}H{width - right}' ")
-    parts.append("fill='none' stroke='#666'/>")
+    parts.append(f"<path d='M{left} {top}V{height - bottom}H{width - right}' {_line('muted', 1)}/>")
     parts.append(text((left + width - right) / 2, height - 5, xlabel))
     v = (top + height - bottom) / 2
     parts.append(text(11, v, ylabel, more=f" transform='rotate(-90 11 {v:.0f})'"))
     parts.append(text((left + width - right) / 2, 13, title, more=" font-weight='bold'"))
     dashes = ["", "6 3", "7 2 1 2", "1 3", "9 2 1 2 1 2", "10 4"]
-    colours = plt.rcParams["axes.prop_cycle"].by_key()["color"]
     for k, (x, y, *label) in enumerate(curves):
-        colour, dash = to_hex(colours[k % len(colours)]), dashes[k % 6]
         u, v = at(x, y)
         points = " ".join(f"{a:.0f},{b:.0f}" for a, b in zip(u, v, strict=True))
-        parts.append(f"<polyline points='{points}' fill='none' stroke='{colour}' ")
-        parts.append(f"stroke-width='2' stroke-dasharray='{dash}'/>")
+        parts.append(f"<polyline points='{points}' {_line(f'C{k}', 2)} ")
+        parts.append(f"stroke-dasharray='{dashes[k % 6]}'/>")
         if label:
             # Beside the curve's end, on the side that it does not come from.
             falls = v[-1] > v[-max(2, len(v) // 5)] and v[-1] < height - bottom - 16
             below = 14 if falls else -5
-            parts.append(text(u[-1] - 2, v[-1] + below, label[0], "end", f" fill='{colour}'"))
+            parts.append(
+                text(u[-1] - 2, v[-1] + below, label[0], "end", f" fill='{to_hex(f'C{k}')}'")
+            )
     for x, y in marks:
         u, v = at(x, y)
-        parts.append(f"<circle cx='{u:.0f}' cy='{v:.0f}' r='4' fill='{to_hex(colours[1])}'/>")
+        parts.append(f"<circle cx='{u:.0f}' cy='{v:.0f}' r='4' fill='{to_hex('C1')}'/>")
     return "".join(parts) + "</svg>"
 
 
