@@ -77,10 +77,9 @@ def enter(book, name, student, points, penalty=0.0, waiting=()):
     for number, notebook in enumerate(submission.notebooks):
         notebook.late_submission_penalty = penalty if number == 0 else 0.0
         for grade in notebook.grades:
-            grade.auto_score = None if grade.name not in points else 0.0
-            grade.manual_score = points.get(grade.name)
-            if grade.cell.cell_type == "code":
-                grade.auto_score, grade.manual_score = points.get(grade.name), None
+            value = points.get(grade.name)
+            by_hand = grade.cell.cell_type == "markdown"
+            grade.auto_score, grade.manual_score = (None, value) if by_hand else (value, None)
             grade.needs_manual_grade = grade.name in waiting
     book.db.commit()
 

@@ -12,6 +12,7 @@ import re
 import tarfile
 import zipfile
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 MAX_BYTES = 30_000_000  # of one student
@@ -212,16 +213,19 @@ def entries(folder):
     """
     found, unused = {}, []
     for path in sorted(folder.iterdir()):
-        name = printable(path.name)
+        # A name that a spreadsheet would take for a formula gets another first character.
+        name = re.sub(r"^[=+@-]", "_", printable(path.name).strip())
         if path.name.startswith("."):
             unused.append((name, "hidden"))
         elif path.is_dir() or is_archive(path.name) or path.suffix.lower() == ".ipynb":
             student = name if path.is_dir() else stem(name)
-            found.setdefault(student.strip() or "?", []).append(path)
+            found.setdefault(student or "?", []).append(path)
         else:
             reason = "a link to nothing" if path.is_symlink() else "no folder, archive or notebook"
             unused.append((name, reason))
-    return {name: sorted(paths, key=_changed, reverse=True) for name, paths in found.items()}, unused
+    return {
+        name: sorted(paths, key=_changed, reverse=True) for name, paths in found.items()
+    }, unused
 
 
 def fingerprint(paths):
@@ -318,7 +322,9 @@ def _take_notebooks(files, assignment, out):
 
 def _take_files(files, wanted, out):
     for name in wanted:
-        same = re.compile(rf"{re.escape(Path(name).stem)}( ?\(\d+\)|[-_ ]\d+)?{Path(name).suffix}", re.I)
+        same = re.compile(
+            rf"{re.escape(Path(name).stem)}( ?\(\d+\)|[-_ ]\d+)?{Path(name).suffix}", re.I
+        )
         found = [file for file in files if same.fullmatch(file.name.name)]
         found.sort(key=lambda file: (file.name.name == name, file.changed), reverse=True)
         for other in found[1:]:
@@ -376,7 +382,9 @@ def given_cells(original):
     out = []
     for cell in original.cells:
         about = cell.metadata.get("nbgrader", {})
-        role = ("essay" if cell.cell_type == "markdown" else "answer") if about.get("solution") else ""
+        role = (
+            ("essay" if cell.cell_type == "markdown" else "answer") if about.get("solution") else ""
+        )
         role = role or ("check" if about.get("grade") else "given" if about else "")
         out.append(Cell(cell.cell_type, cell.source, about.get("grade_id", ""), role))
     return out
@@ -405,8 +413,8 @@ def recognise(cells, notebooks):
     here = {cell.name for cell in cells} - {""}
     shared = {name: len(here & {c.name for c in model}) for name, model in given.items()}
     best = max(shared, key=shared.get)
-    if shared[best]:
-        return best, False
+    if here:  # with names of cells, it is this assignment's or another one's
+        return (best, False) if shared[best] else (None, False)
     answers = {
         name: {f: c for c in model if c.role == "answer" for f in functions(c.source)}
         for name, model in given.items()
@@ -423,10 +431,10 @@ def recognise(cells, notebooks):
     by_text = {(c.kind, c.source.strip()): c.name for c in model if c.role in ("given", "check")}
     essays = {
         before.source.strip(): essay.name
-        for before, essay in zip(model, model[1:], strict=False)
+        for before, essay in pairwise(model)
         if essay.role == "essay"
     }
-    for before, cell in zip([Cell("", ""), *cells], cells, strict=False):
+    for before, cell in pairwise([Cell("", ""), *cells]):
         cell.name = cell.name or by_text.get((cell.kind, cell.source.strip()), "")
         if cell.kind == "markdown" and not cell.name:
             cell.name = essays.get(before.source.strip(), "")

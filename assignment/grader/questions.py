@@ -81,6 +81,8 @@ def close(found, expected, what, tolerance=1e-6):
         found = np.asarray(found)
         if found.dtype.kind not in "biufc" and found.size:
             raise Wrong(f"{what}: no array of numbers")
+        if not expected.ndim and found.size == 1:  # one number, however it is wrapped
+            found = found.reshape(())
         if found.shape != expected.shape:
             raise Wrong(f"{what}: the shape is {found.shape}, expected {expected.shape}")
         if found.dtype in (np.float32, np.float16) and tolerance:
@@ -102,9 +104,9 @@ def items(found, names, what):
         if missing:
             raise Wrong(f"{what}: no {missing[0]!r} in the dict")
         return [found[name] for name in names]
-    if not isinstance(found, tuple | list | np.ndarray) or np.shape(found)[:1] != (len(names),):
-        if not isinstance(found, tuple | list) or len(found) != len(names):
-            raise Wrong(f"{what}: expected {' and '.join(names)}")
+    rows = isinstance(found, np.ndarray) and found.ndim > 0
+    if not (rows or isinstance(found, tuple | list)) or len(found) != len(names):
+        raise Wrong(f"{what}: expected {' and '.join(names)}")
     return list(found)
 
 

@@ -14,7 +14,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from assignment.grader import questions
+from assignment.grader import pages, questions
 from assignment.grader.handin import clean, given_cells, printable, read
 from assignment.grader.sandbox import Ended, Limits, OutOfTime, Sandbox
 
@@ -41,7 +41,7 @@ class Result:
     answers : dict
         Question → ``{"check", "points", "right", "message"}``.
     notebooks : dict
-        Name → list of cells with what they showed: ``{"kind", "source", "name", "role", "shown"}``.
+        Name → list of cells as they are shown: ``{"name", "html"}``.
     essays : dict
         Essay → its text; empty if it was left as it was handed out.
     code : str
@@ -163,6 +163,11 @@ def grade(handin, assignment, seed, limits=None, dealt=None):
                 _unanswered(result, asked, why)
                 shown += [{**asdict(cell), "shown": []} for cell in cells[len(shown) :]]
         result.processor = round(box.used(), 1)
+    for cells in result.notebooks.values():
+        for cell in cells:
+            cell["html"] = pages.cell(
+                *(cell.pop(key) for key in ("kind", "source", "role", "shown"))
+            )
     result.seconds = round(time.perf_counter() - started, 1)
     result.messages = [printable(message)[:400] for message in result.messages][:80]
     return result

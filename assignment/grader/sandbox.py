@@ -259,9 +259,11 @@ class Sandbox:
         self.ends = time.monotonic() + 4 * self.limits.seconds
 
     def __enter__(self):
+        """Start nothing yet."""
         return self
 
     def __exit__(self, *_):
+        """End everything."""
         self.stop()
 
     def start(self):
