@@ -4,7 +4,6 @@ import importlib.util
 import json
 import re
 
-import nbformat
 import numpy as np
 import pytest
 
@@ -72,7 +71,8 @@ class Local:
         travel = lambda value: unpack(json.loads(json.dumps(pack(value))))  # noqa: E731
         names = {**self.names, **travel(inputs)}
         try:
-            exec(code, names)
+            with np.errstate(all="warn"):  # as in a process of its own
+                exec(code, names)
             return travel(names["result"])
         except Exception as error:
             raise StudentError([k.__name__ for k in type(error).__mro__], str(error)) from None
@@ -187,14 +187,3 @@ def test_questions_have_names_and_titles():
         names = [each.name for each in assignment.questions]
         assert len(names) == len({*names}) and all(each.title for each in assignment.questions)
 
-
-def visible(assignment, check):
-    """Return the cells of a notebook down to a check, given cells and that check alone."""
-    for notebook in assignment.notebooks.values():
-        ids = [cell.metadata.get("nbgrader", {}).get("grade_id") for cell in notebook.cells]
-        if check in ids:
-            return next(c.source for c in notebook.cells if c.metadata.get("nbgrader", {}).get("grade_id") == check)
-    raise KeyError(check)
-
-
-assert nbformat

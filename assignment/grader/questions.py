@@ -86,7 +86,7 @@ def close(found, expected, what, tolerance=1e-6):
         if found.shape != expected.shape:
             raise Wrong(f"{what}: the shape is {found.shape}, expected {expected.shape}")
         if found.dtype in (np.float32, np.float16) and tolerance:
-            tolerance = max(tolerance, 4e-6)
+            tolerance = max(tolerance, 2e-5)
         found, expected = found.astype(complex), expected.astype(complex)
     except (TypeError, ValueError, OverflowError):
         raise Wrong(f"{what}: no array of numbers") from None

@@ -72,7 +72,7 @@ WRONG = {
     ),
     "pads in front": (
         [("answer_pad", "batch[i, : len(x)] = x", "batch[i, length - len(x) :] = x")],
-        {"check_pad": 5},
+        {"check_pad": 2},
     ),
     "cuts what is too long": (
         [
@@ -176,7 +176,7 @@ WRONG = {
     ),
     "chosen on the test files": (
         [("answer_choose", 'run["validation_accuracy"]', 'run["test_accuracy"]')],
-        {"check_choose": 3},
+        {"check_choose": 4},
     ),
     "ties to whatever comes first": (
         [("answer_choose", '-groups[units][0]["parameters"]', "0")],

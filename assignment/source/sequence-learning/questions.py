@@ -577,6 +577,7 @@ def stops_where_errors_rise(student, rng):
     steps = 0.01 * rng.choice([-1, 1], size=k + 4)
     steps[: k - 2 : 2] = 0.3
     steps[k - 2] = 0.00003  # a rise below the threshold stops it; one above does not
+    steps[k + 1] = 0.00002
     losses = 3 + np.concatenate([[0], np.cumsum(steps)])
     compare_stop(student, losses, 1e-4, k, "an error that rises and falls")
 
