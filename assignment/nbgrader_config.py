@@ -11,7 +11,7 @@ c.CourseDirectory.root = str(Path(__file__).resolve().parent)
 c.CourseDirectory.ignore = [
     ".ipynb_checkpoints", "__pycache__", "*.pyc",
     # The instructor's, and what running the source notebooks leaves beside them.
-    "questions.py", "answers.py", "solution", "models", "runs.json", "data",
+    "questions.py", "answers.py", "deal.py", "solution", "models", "runs.json", "data",
 ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -30,12 +31,7 @@ RIGHT = [(name, right) for name, (_, answers) in ALL.items() for right in answer
 
 
 def solutions(assignment):
-    return {
-        cell.metadata.nbgrader.grade_id: cell.source
-        for notebook in assignment.notebooks.values()
-        for cell in notebook.cells
-        if cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get("solution")
-    }
+    return {cell.name: cell.source for cell in assignment.cells if cell.role == "answer"}
 
 
 def changed(sources, changes):
@@ -138,7 +134,13 @@ def odd_values():
         *(None, True, -1, 0, 10**400, -(10**30), 1e308, float("nan"), float("inf"), 1j, "", "7.0"),
         *("\ud83d", b"bytes", [], {}, (), set(), [[]], [[1], [2, 3]], {"W_x": None}, {1: {2: 3}}),
         *(cut, cut[:0], cut.reshape(1, 3), np.array("text"), np.array([None]), np.zeros((0, 5))),
-        *(np.float16(3), np.array(2.0), np.array([True]), np.full((2, 2), np.nan), np.ma.array([1])),
+        *(
+            np.float16(3),
+            np.array(2.0),
+            np.array([True]),
+            np.full((2, 2), np.nan),
+            np.ma.array([1]),
+        ),
         *(np.datetime64("2026-01-01"), np.array([1, "a"], object), range(3), object(), print, int),
         *(slice(2), memoryview(b"a"), complex("nan"), "9" * 5000, [None, None], ["a", "b"]),
         np.zeros((1,) * 32),
@@ -171,7 +173,7 @@ def test_an_odd_answer_is_a_wrong_answer_to_that_question_alone(name, data):
 def test_all_points_together_are_100_and_the_text_says_so():
     for name, (assignment, _) in ALL.items():
         checks, essays = assignment.graded(by_hand=False), assignment.graded(by_hand=True)
-        texts = "\n".join(c.source for n in assignment.notebooks.values() for c in n.cells)
+        texts = "\n".join(cell.source for cell in assignment.cells)
         headings = dict(re.findall(r"(?m)^## (\d\.\d) .* \((\d+) points\)", texts))
         expected = {}
         for cell, points in {**checks, **essays}.items():
@@ -187,3 +189,39 @@ def test_questions_have_names_and_titles():
         names = [each.name for each in assignment.questions]
         assert len(names) == len({*names}) and all(each.title for each in assignment.questions)
 
+
+# What no visible check can show without giving the answer away, or only rarely.
+HIDDEN_ONLY = {"adds the step back", "a wrong number by hand", "a gradient cut at 80 steps"}
+
+
+def visibly(assignment, sources, check, monkeypatch):
+    """Run the check below an answer, as a student would."""
+    monkeypatch.chdir(assignment.source)
+    monkeypatch.syspath_prepend(str(assignment.source))
+    monkeypatch.delitem(sys.modules, "given", raising=False)
+    names = {}
+    exec(
+        "import warnings\nfrom pathlib import Path\nimport numpy as np\nfrom given import *", names
+    )
+    exec("EXAMPLES = Path('examples')", names)
+    for answer in {"answer_rnn", check.replace("check_", "answer_")} & {*sources}:
+        exec(sources[answer], names)
+    for cell in assignment.cells:
+        if cell.name in (check, "gradient_check" if check == "check_backward" else check):
+            exec(cell.source, names)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ALL)
+def test_the_visible_checks_fail_where_points_are_lost(name, monkeypatch):
+    assignment, answers = ALL[name]
+    sources = solutions(assignment)
+    for wrong, (changes, lost) in answers.WRONG.items():
+        (check,) = lost
+        if check in SLOW:
+            continue
+        visibly(assignment, sources, check, monkeypatch)
+        if wrong not in HIDDEN_ONLY and not wrong.startswith("hard-coded"):
+            with pytest.raises(Exception):  # noqa: B017
+                visibly(assignment, changed(sources, changes), check, monkeypatch)
+                print("passes visibly:", wrong)

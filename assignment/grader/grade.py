@@ -264,15 +264,14 @@ def write_pages(assignment, student, row, marks, line):
                 body += pages.verdict(*verdicts[cell["name"]])
                 seen.add(cell["name"])
         rest = [n for n in verdicts if n not in seen and not row["notebooks"].get(name)]
-        body += "".join(pages.verdict(*verdicts[n]) for n in rest if n in _cells(assignment, name))
+        body += "".join(
+            pages.verdict(*verdicts[n])
+            for n in rest
+            if n in {cell.name for cell in assignment.notebooks[name]}
+        )
         title = f"{assignment.name}, {name}"
         page = pages.page(student, title, summary, line["total"], most, body, row["messages"])
         (folder / f"{name}.html").write_text(page, encoding="utf-8")
-
-
-def _cells(assignment, name):
-    cells = assignment.notebooks[name].cells
-    return {cell.metadata.get("nbgrader", {}).get("grade_id") for cell in cells}
 
 
 # --- Commands ---------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
+from assignment.grader.questions import Cell
+
 MAX_BYTES = 30_000_000  # of one student
 MAX_FILES = 2_000
 MAX_NOTEBOOK = 10_000_000
@@ -34,19 +36,6 @@ class File:
     name: PurePosixPath
     changed: float
     content: bytes
-
-
-@dataclass
-class Cell:
-    """One cell: ``code`` or ``markdown``, its text, and what the assignment knows it as.
-
-    ``role`` is ``answer``, ``check``, ``essay``, ``given``, or empty for a student's own cell.
-    """
-
-    kind: str
-    source: str
-    name: str = ""
-    role: str = ""
 
 
 @dataclass
@@ -121,7 +110,7 @@ def read_files(path, unused, nested=True):
     """
     found, total = [], 0
     try:
-        for name, changed, read in _members(path):
+        for name, changed, read in members(path):
             hidden = any(part.startswith((".", "__")) for part in name.parts)
             if read is None or hidden or ".." in name.parts:
                 unused.append((str(name), "hidden" if hidden else "a link or no file"))
@@ -158,7 +147,7 @@ def _inside(file, unused):
             return []
 
 
-def _members(path):
+def members(path):
     """Yield name, time and a function that reads at most so many bytes; None for no file."""
     if path.is_dir():
         for file in sorted(path.rglob("*")):
@@ -317,7 +306,7 @@ def _take_notebooks(files, assignment, out):
             out.messages.append(f"{file.name.name} was taken for {which}.ipynb")
         for other in others:
             out.unused.append((str(other[2].name), f"{file.name} was graded as {which}"))
-        out.notebooks[which] = restore(cells, given_cells(original), which, out.messages)
+        out.notebooks[which] = restore(cells, original, which, out.messages)
 
 
 def _take_files(files, wanted, out):
@@ -377,19 +366,6 @@ def parse(content):
     return out
 
 
-def given_cells(original):
-    """Return the cells of a notebook as it was handed out, with names and roles."""
-    out = []
-    for cell in original.cells:
-        about = cell.metadata.get("nbgrader", {})
-        role = (
-            ("essay" if cell.cell_type == "markdown" else "answer") if about.get("solution") else ""
-        )
-        role = role or ("check" if about.get("grade") else "given" if about else "")
-        out.append(Cell(cell.cell_type, cell.source, about.get("grade_id", ""), role))
-    return out
-
-
 def functions(source):
     """Return the names of the functions that a cell defines, even if it cannot be run."""
     try:
@@ -409,22 +385,21 @@ def recognise(cells, notebooks):
     name : str or None
     by_functions : bool
     """
-    given = {name: given_cells(original) for name, original in notebooks.items()}
     here = {cell.name for cell in cells} - {""}
-    shared = {name: len(here & {c.name for c in model}) for name, model in given.items()}
+    shared = {name: len(here & {c.name for c in model}) for name, model in notebooks.items()}
     best = max(shared, key=shared.get)
     if here:  # with names of cells, it is this assignment's or another one's
         return (best, False) if shared[best] else (None, False)
     answers = {
         name: {f: c for c in model if c.role == "answer" for f in functions(c.source)}
-        for name, model in given.items()
+        for name, model in notebooks.items()
     }
     defined = [functions(cell.source) if cell.kind == "code" else set() for cell in cells]
     shared = {name: len(set().union(*defined) & {*known}) for name, known in answers.items()}
     best = max(shared, key=shared.get)
     if not shared[best]:
         return None, False
-    model = given[best]
+    model = notebooks[best]
     for cell, names in zip(cells, defined, strict=True):
         for known in names & {*answers[best]}:
             cell.name = answers[best][known].name

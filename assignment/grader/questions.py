@@ -6,13 +6,13 @@ files that are handed out beside the notebooks.
 
 import contextlib
 import importlib.util
+import json
 import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import nbformat
 import numpy as np
 
 from assignment.grader.sandbox import Ended, StudentError
@@ -174,6 +174,36 @@ def ask(question, student, seed):
 # --- Assignments ------------------------------------------------------------------------------
 
 
+@dataclass
+class Cell:
+    """One cell: ``code`` or ``markdown``, its text, and what the assignment knows it as.
+
+    ``role`` is ``answer``, ``check``, ``essay``, ``given``, or empty for a student's own cell.
+    """
+
+    kind: str
+    source: str
+    name: str = ""
+    role: str = ""
+    points: float = 0
+
+
+def read_notebook(path):
+    """Read a notebook of our own: a list of cells with names, roles and points.
+
+    (nbformat takes seconds to import, which every submission would pay.)
+    """
+    out = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        about, source = cell["metadata"].get("nbgrader", {}), "".join(cell["source"])
+        role = "check" if about.get("grade") else "given" if about else ""
+        if about.get("solution"):
+            role = "essay" if cell["cell_type"] == "markdown" else "answer"
+        name, points = about.get("grade_id", ""), about.get("points", 0)
+        out.append(Cell(cell["cell_type"], source, name, role, points))
+    return out
+
+
 @dataclass(frozen=True)
 class Assignment:
     """One folder of ``source/``.
@@ -186,7 +216,7 @@ class Assignment:
         files handed in beside the notebooks; ``PACKAGES``, what students install; ``add_files``,
         which writes more files into a release; ``load_data``, which reads them for the questions.
     notebooks : dict
-        Name → notebook as handed out, or the source if there is no release yet.
+        Name → list of cells as handed out, or of the source if there is no release yet.
     """
 
     name: str
@@ -214,26 +244,25 @@ class Assignment:
         """Names of files that are handed in beside the notebooks."""
         return tuple(getattr(self.module, "HANDED_IN", ()))
 
+    @property
+    def cells(self):
+        """The cells of all notebooks."""
+        return [cell for notebook in self.notebooks.values() for cell in notebook]
+
     def graded(self, by_hand):
-        """Return ``{grade_id: points}`` of the check cells, or of those that a person grades."""
-        return {
-            cell.metadata.nbgrader.grade_id: cell.metadata.nbgrader.points
-            for notebook in self.notebooks.values()
-            for cell in notebook.cells
-            if cell.metadata.get("nbgrader", {}).get("grade")
-            and cell.metadata.nbgrader.solution == by_hand
-        }
+        """Return ``{cell: points}`` of the checks, or of the texts that a person grades."""
+        role = "essay" if by_hand else "check"
+        return {cell.name: cell.points for cell in self.cells if cell.role == role}
 
     @property
     def parts(self):
-        """Check cell → number of its part, from the heading above it."""
+        """Check or essay → number of its part, from the heading above it."""
         out, number = {}, ""
-        for notebook in self.notebooks.values():
-            for cell in notebook.cells:
-                heading = re.match(r"## (\d+\.\d+) ", cell.source)
-                number = heading.group(1) if heading else number
-                if cell.metadata.get("nbgrader", {}).get("grade"):
-                    out[cell.metadata.nbgrader.grade_id] = number
+        for cell in self.cells:
+            heading = re.match(r"## (\d+\.\d+) ", cell.source)
+            number = heading.group(1) if heading else number
+            if cell.role in ("check", "essay"):
+                out[cell.name] = number
         return out
 
 
@@ -258,12 +287,12 @@ def load(name=None, released=True):
     """
     if name not in names():
         raise SystemExit(f"found no assignment {name!r}; expected one of {', '.join(names())}")
-    path = COURSE / "source" / name / "questions.py"
-    spec = importlib.util.spec_from_file_location(f"questions_of_{name.replace('-', '_')}", path)
+    source = COURSE / "source" / name / "questions.py"
+    spec = importlib.util.spec_from_file_location(f"questions_of_{name.replace('-', '_')}", source)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    folder = COURSE / "release" / name if released else path.parent
-    found = {p.stem: nbformat.read(p, as_version=4) for p in sorted(folder.glob("*.ipynb"))}
+    folder = COURSE / "release" / name if released else source.parent
+    found = {path.stem: read_notebook(path) for path in sorted(folder.glob("*.ipynb"))}
     if not found:
         raise SystemExit(f"{folder}: found no notebooks; expected a release: run `make assignment`")
     out = Assignment(name, module, found)
@@ -272,7 +301,7 @@ def load(name=None, released=True):
         asked[each.check] = asked.get(each.check, 0) + each.points
     if asked != out.graded(by_hand=False):
         differ = {k for k, _ in {*asked.items()} ^ {*out.graded(by_hand=False).items()}}
-        raise SystemExit(f"{path}: points differ from the notebooks' in {', '.join(differ)}")
+        raise SystemExit(f"{source}: points differ from the notebooks' in {', '.join(differ)}")
     return out
 
 

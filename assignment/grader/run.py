@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from assignment.grader import pages, questions
-from assignment.grader.handin import clean, given_cells, printable, read
+from assignment.grader.handin import clean, printable, read
 from assignment.grader.sandbox import Ended, Limits, OutOfTime, Sandbox
 
 WHY = {
@@ -142,7 +142,7 @@ def grade(handin, assignment, seed, limits=None, dealt=None):
     data = getattr(assignment.module, "load_data", lambda folder: {})(assignment.release)
     with Sandbox(assignment.release, handin.files, limits) as box:
         for name, original in assignment.notebooks.items():
-            asked = {cell.name for cell in given_cells(original) if cell.role == "check"}
+            asked = {cell.name for cell in original if cell.role == "check"}
             asked = [each for each in assignment.questions if each.check in asked]
             cells = handin.notebooks.get(name)
             result.notebooks[name] = shown = []
@@ -175,7 +175,7 @@ def grade(handin, assignment, seed, limits=None, dealt=None):
 
 def _keep_words(cells, original, result):
     """Keep the essays, and the code for the report on similarity."""
-    models = {cell.name: cell for cell in given_cells(original)}
+    models = {cell.name: cell for cell in original}
     for cell in cells:
         same = cell.name in models and cell.source.strip() == models[cell.name].source.strip()
         if cell.role == "essay":

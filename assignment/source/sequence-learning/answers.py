@@ -418,14 +418,8 @@ WRONG = {
         [("answer_model", "keras.layers.Dropout(dropout)", "keras.layers.Dropout(0.0)")],
         {"check_model": 1},
     ),
-    "a loss of logits": (
-        [
-            (
-                "answer_model",
-                'loss="sparse_categorical_crossentropy"',
-                "loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)",
-            )
-        ],
+    "another loss": (
+        [("answer_model", 'loss="sparse_categorical_crossentropy"', 'loss="mean_squared_error"')],
         {"check_model": 2},
     ),
     "no stopping rule": (
