@@ -107,7 +107,9 @@ def lecture(path, figures, equations):
     for text in re.split(r"(?m)^---$", path.read_text(encoding="utf-8")):
         shown, _, note = text.partition("\nNote:")
         shown = parser.render(re.sub(r"(?m)^\{(figure|equation)\} ([\w-]+)$", put, shown))
-        slides += f'<section>\n{shown}<aside class="notes">{parser.render(note)}</aside></section>\n'
+        slides += (
+            f'<section>\n{shown}<aside class="notes">{parser.render(note)}</aside></section>\n'
+        )
     title = html.escape(path.read_text(encoding="utf-8").splitlines()[0].lstrip("# "))
     return PAGE.format(title=title, slides=slides, macros=json.dumps(MACROS))
 

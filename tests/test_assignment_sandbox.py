@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 NAME = "sequence-learning"
 SOURCE = ROOT / "assignment" / "source" / NAME
 ONE, TWO = "1_from_files_to_gradients", "2_training_and_judging"
+# The short assignment: a class can be graded in the time of one student of the long one.
+SHORT, MASKS = "masks-and-padding", "masks_and_padding"
 AS_ROOT = os.geteuid() == 0
 
 
@@ -107,7 +109,7 @@ import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
 def refused(number, *arguments):
     done = libc.syscall(number, *(ctypes.c_long(a) for a in arguments))
-    return done == -1 and ctypes.get_errno() in (1, 38)
+    return done == -1 and ctypes.get_errno() in (1, 28, 38)
 """
 # Each is an expression that is true if the attack failed, or code that must raise OSError.
 HOLDS = {
@@ -159,7 +161,6 @@ RAISES = {
     "fork bomb": "[os.fork() or time.sleep(9) for _ in range(400)]",
     "open files": "[os.pipe() for _ in range(1000)]",
     "a link out": "os.symlink('/given/given.txt', 'l'), open('l', 'w')",
-    "another's memory": "open('/proc/1/mem', 'rb+').write(b'x')",
 }
 IMPORTS = "import importlib.util, os, resource, socket, subprocess, time"
 
@@ -211,8 +212,7 @@ def test_limits_hold_whatever_the_code_does(box):
     for code in (
         "os._exit(1)",
         "os.kill(os.getpid(), 9)",
-        "os.kill(-1, 9)",
-        "os.close(3); os.close(4)",
+        "os.closerange(3, 99)",
     ):
         with pytest.raises(Ended):
             box.execute(f"import os\n{code}")
@@ -226,9 +226,9 @@ def test_a_sandbox_takes_everything_along_when_it_ends(box):
     import psutil
 
     box.execute("import subprocess\nsubprocess.Popen(['sleep', '987'], start_new_session=True)")
-    asleep = lambda: [
+    asleep = lambda: [  # noqa: E731
         p for p in psutil.process_iter(["cmdline"]) if "987" in (p.info["cmdline"] or ())
-    ]  # noqa: E731
+    ]
     assert asleep()
     box.stop()
     assert not asleep()
@@ -255,23 +255,19 @@ def test_what_arrives_is_data_or_nothing(box):
         with pytest.raises(Ended):
             box.execute(f"{say}say({content!r})")
             box.run("result = 1")
-    forged = {"result": {"array": ["|O", [1], "AAAA"]}, "number": 0}
-    for number in range(200):  # an answer to a question that is not asked yet
-        forged["number"] = box.number + 2
-        text = json.dumps(forged).encode()
-        try:
-            box.execute(f"{say}say({struct.pack('>I', len(text)) + text!r})")
-            box.run("result = 1")
-        except (Ended, StudentError):
-            break
-    assert number == 0
+    # An answer to a question that is not asked yet, of a type that would be unsafe to read.
+    forged = {"result": {"array": ["|O", [1], "AAAA"]}, "number": box.number + 2}
+    text = json.dumps(forged).encode()
+    with pytest.raises((Ended, StudentError)):
+        box.execute(f"{say}say({struct.pack('>I', len(text)) + text!r})")
+        box.run("result = 1")
 
 
 # --- A hostile class --------------------------------------------------------------------------
 
 
-def notebook(name=ONE):
-    return json.loads((SOURCE / f"{name}.ipynb").read_text(encoding="utf-8"))
+def notebook(source=SOURCE.parent / SHORT, name=MASKS):
+    return json.loads((source / f"{name}.ipynb").read_text(encoding="utf-8"))
 
 
 def named(book, name):
@@ -295,7 +291,7 @@ def prose(source):
 
 
 def blank(release, *cells, first=True):
-    book = json.loads((release / f"{ONE}.ipynb").read_text(encoding="utf-8"))
+    book = notebook(release)
     book["cells"][2:2] = cells if first else []
     book["cells"] += [] if first else cells
     return book
@@ -312,9 +308,9 @@ import sys
 ip = get_ipython()
 ip.events.register("post_run_cell", lambda r: ip.display_pub.publish({"text/plain": "7.0"}))
 sys.displayhook(Points())
-for f in "read_stroke read_segment scale_stroke pad mask_of rnn_step lstm_step".split():
+for f in "mask_from masked_mean last_state masked_loss wasted".split():
     globals()[f] = lambda *a, **k: Points()
-print("[grader] 7 of 7 points", "Total 100")
+print("[grader] 3 of 3 points", "Total 100")
 """
 SPY = """
 import builtins, sys
@@ -323,7 +319,7 @@ def spy(code, names=None, *rest):
     seen.append(str(code)[:2000]); sys.stdout.write("SPIED" + str(names)[:500])
     return old(code, names, *rest) if names is not None else old(code)
 builtins.exec = spy
-def read_stroke(text, file): raise ValueError("SPIED" + str(seen) + text)
+def wasted(lengths, size): raise ValueError("SPIED" + str(seen) + str(lengths))
 """
 SCRIPTS = """<script>alert(1)</script><img src=x onerror=alert(1)><iframe src="//evil.example">
 </section></section><h1>Total 100</h1><svg onload=alert(1)><math><mtext><style><img src=x onerror=alert(1)>
@@ -357,10 +353,10 @@ def tarred(files, kind="w:gz"):
 def hand_in(course):
     """Put a hostile class in place; return what each still deserves."""
     folder = course / "assignment" / "submitted"
-    release = course / "assignment" / "release" / NAME
+    release = course / "assignment" / "release" / SHORT
     good = json.dumps(notebook())
 
-    def put(student, content, name=f"{ONE}.ipynb", points=52):
+    def put(student, content, name=f"{MASKS}.ipynb", points=18):
         path = folder / os.fsencode(student).decode("utf-8", "surrogateescape")
         path.mkdir(parents=True, exist_ok=True)
         content = json.dumps(content) if isinstance(content, dict) else content
@@ -391,34 +387,35 @@ def hand_in(course):
         cell["metadata"] = {}
     put("lost metadata", lost)
     bad = notebook()
-    named(bad, "answer_lstm")["source"] = "def lstm_step(*a):\n    import os; os.abort()"
-    named(bad, "answer_scale")["source"] += "\nwhile True:\n    pass"
-    bad["cells"] = [c for c in bad["cells"] if c is not named(bad, "answer_rnn")]
-    put("several", bad, points=52 - 5 - 7)
-    (folder / "link.zip").write_bytes(tarred({f"{ONE}.ipynb": None}))
-    (folder / "tar.tar.gz").write_bytes(tarred({f"a/{ONE}.ipynb": good.encode(), "b.ipynb": None}))
-    (folder / "bomb.zip").write_bytes(zipped({f"{ONE}.ipynb": bytes(200_000_000)}))
+    named(bad, "answer_wasted")["source"] += "\nexit()\nwhile True:\n    pass"
+    abort = "def last_state(*a):\n    import os; os.abort()"
+    named(bad, "answer_last_state")["source"] = abort
+    bad["cells"] = [c for c in bad["cells"] if c is not named(bad, "answer_masked_mean")]
+    put("several", bad, points=18 - 4 - 4)
+    (folder / "link.zip").write_bytes(tarred({f"{MASKS}.ipynb": None}))
+    (folder / "tar.tar.gz").write_bytes(
+        tarred({f"a/{MASKS}.ipynb": good.encode(), "b.ipynb": None})
+    )
+    (folder / "bomb.zip").write_bytes(zipped({f"{MASKS}.ipynb": bytes(200_000_000)}))
     (folder / "out.zip").write_bytes(
         zipped(
-            {f"../../../{ONE}.ipynb": "{}", f"x/{ONE}.ipynb": good, "timestamp.txt": "1999-01-01"}
+            {
+                f"../../../{MASKS}.ipynb": "{}",
+                f"x/{MASKS}.ipynb": good,
+                "timestamp.txt": "1999-01-01",
+            }
         )
     )
     (folder / "broken.zip").write_bytes(b"PK\x03\x04 not a zip")
     (folder / "empty").mkdir()
     (folder / "stray.txt").write_text("?", encoding="utf-8")
-    expected |= {"link": 0, "tar": 52, "bomb": 0, "out": 52, "broken": 0, "empty": 0}
+    expected |= {"link": 0, "tar": 18, "bomb": 0, "out": 18, "broken": 0, "empty": 0}
     (folder / "linked").symlink_to(folder / "lost metadata")
-    expected["linked"] = 52
+    expected["linked"] = 18
     not_utf8 = os.fsencode(folder) + b"/na\xefve"
     os.mkdir(not_utf8)
-    Path(os.fsdecode(not_utf8), f"{ONE}.ipynb").write_text(good, encoding="utf-8")
-    expected["na?ve"] = 52
-    # Numbers typed in, after the labels: nothing was trained.
-    runs = json.loads((SOURCE / "solution" / "runs.json").read_text(encoding="utf-8"))
-    for k, run in enumerate(runs):
-        run["losses"] = [1.5 - 0.02 * i - 0.001 * k for i in range(len(run["losses"]))]
-    put("invented", json.dumps(notebook(TWO)), f"{TWO}.ipynb", points=34 - 7)
-    (folder / "invented" / "runs.json").write_text(json.dumps(runs), encoding="utf-8")
+    Path(os.fsdecode(not_utf8), f"{MASKS}.ipynb").write_text(good, encoding="utf-8")
+    expected["na?ve"] = 18
     return expected
 
 
@@ -457,16 +454,31 @@ def course(tmp_path_factory):
     return course
 
 
-@pytest.fixture(scope="module")
-def graded(course):
-    expected = hand_in(course)
+def hand_in_three(course):
+    """Put in place the release, the solution, and runs that nobody trained."""
     submitted = course / "assignment" / "submitted"
     for student, source in (("blank", course / "assignment" / "release" / NAME), ("model", SOURCE)):
-        (submitted / student).mkdir()
+        (submitted / student).mkdir(parents=True)
         for name in (ONE, TWO):
             shutil.copyfile(source / f"{name}.ipynb", submitted / student / f"{name}.ipynb")
     shutil.copyfile(SOURCE / "solution" / "runs.json", submitted / "model" / "runs (1).json")
-    said = make(course, "grade", "SECONDS=60")
+    (submitted / "invented").mkdir()
+    shutil.copyfile(SOURCE / f"{TWO}.ipynb", submitted / "invented" / f"{TWO}.ipynb")
+    runs = json.loads((SOURCE / "solution" / "runs.json").read_text(encoding="utf-8"))
+    for k, run in enumerate(runs):
+        run["losses"] = [1.5 - 0.02 * i - 0.001 * k for i in range(len(run["losses"]))]
+    (submitted / "invented" / "runs.json").write_text(json.dumps(runs), encoding="utf-8")
+
+
+def table(course, name):
+    with open(course / f"assignment/grades/{name}.csv", encoding="utf-8-sig") as file:
+        return {row["student"]: row for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def graded(course):
+    hand_in_three(course)
+    said = make(course, "grade")
     sheet = course / "assignment" / "by_hand" / NAME / "sheet.csv"
     with open(sheet, encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -478,10 +490,16 @@ def graded(course):
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    second = make(course, "feedback")
-    with open(course / f"assignment/grades/{NAME}.csv", encoding="utf-8-sig") as file:
-        table = {row["student"]: row for row in csv.DictReader(file)}
-    return {"expected": expected, "said": said, "second": second, "rows": table}
+    said += make(course, "feedback")
+    return {"said": said, "rows": table(course, NAME)}
+
+
+@pytest.fixture(scope="module")
+def hostile(course, graded):
+    expected = hand_in(course)
+    said = make(course, "grade", f"NAME={SHORT}", "SECONDS=20")
+    said += make(course, "feedback", f"NAME={SHORT}")
+    return {"expected": expected, "said": said, "rows": table(course, SHORT)}
 
 
 @needs_sandbox
@@ -494,35 +512,47 @@ def test_the_solution_gets_100_and_the_release_0(graded):
 
 
 @needs_sandbox
-def test_everyone_in_a_hostile_class_has_a_row_with_what_it_deserves(graded):
-    rows = graded["rows"]
+def test_runs_that_nobody_trained_get_no_point(graded):
+    assert float(graded["rows"]["invented"]["2.6"]) == 0
+    assert float(graded["rows"]["invented"]["automatic"]) == 34 - 7
+
+
+@needs_sandbox
+def test_every_visible_check_of_the_solution_passes(course, graded):
+    assert "Error" not in re.sub("ValueError|StandardError", "", feedback(course, "model", NAME))
+
+
+@needs_sandbox
+def test_everyone_in_a_hostile_class_has_a_row_with_what_it_deserves(hostile):
+    rows = hostile["rows"]
     found = {
         row.replace("'", "", row.startswith("'")): float(r["total"]) for row, r in rows.items()
     }
     expected = {
-        re.sub("^=", "_", student): points for student, points in graded["expected"].items()
+        re.sub("^=", "_", student): points for student, points in hostile["expected"].items()
     }
     assert {student: found.get(student) for student in expected} == expected
     for student, words in {
         "lost metadata": "recognised by the names of their functions",
-        "several": "the cell answer_rnn was missing",
+        "several": "the cell answer_masked_mean was missing",
         "20000 cells": "it has 20000 cells, expected at most",
         "deep": "it is not JSON",
         "bomb": "it holds more than 30 MB",
         "broken": "broken.zip cannot be read",
-        "empty": f"{ONE}.ipynb was not handed in",
+        "empty": f"{MASKS}.ipynb was not handed in",
     }.items():
         assert words in rows[student]["messages"], (student, rows[student]["messages"])
-    assert "stray.txt: not used, no folder, archive or notebook" in graded["said"]
+    assert "stray.txt: not used, no folder, archive or notebook" in hostile["said"]
+    assert "NOT GRADED" not in hostile["said"] and "Traceback" not in hostile["said"]
 
 
-def feedback(course, student):
-    pages = sorted((course / "assignment/feedback" / student / NAME).glob("*.html"))
+def feedback(course, student, name=SHORT):
+    pages = sorted((course / "assignment/feedback" / student / name).glob("*.html"))
     return "".join(page.read_text(encoding="utf-8") for page in pages)
 
 
 @needs_sandbox
-def test_no_page_carries_a_script_a_link_or_another_host(course, graded):
+def test_no_page_carries_a_script_a_link_or_another_host(course, hostile):
     from bs4 import BeautifulSoup
 
     allowed = {"class", "data-total", "alt", "src", "charset", "content", "name", "http-equiv"}
@@ -544,27 +574,26 @@ def test_no_page_carries_a_script_a_link_or_another_host(course, graded):
         }
         assert {name for tag in soup.find_all(True) for name in tag.attrs} <= allowed
         assert all(i["src"].startswith("data:image/png;base64,") for i in soup.find_all("img"))
-        assert len(soup.find_all("style")) == 2 and soup.meta is not None
-        assert page.count("default-src 'none'; img-src data:") == 2
+        assert len(soup.find_all("style")) == page.count("default-src 'none'; img-src data:") == 1
         for verdict in soup.select(".grader"):  # a student's text stands in frames of its own
             assert verdict.parent.name == "body"
     words = BeautifulSoup(feedback(course, "scripts"), "html.parser")
     assert not words.select(".student .grader, .student h1, .student section")
     assert "<math" in feedback(course, "scripts")
-    assert "Good." in feedback(course, "model")
+    assert "Good." in feedback(course, "model", NAME)
 
 
 @needs_sandbox
-def test_no_hidden_question_or_input_is_on_a_page(course, graded):
+def test_no_hidden_question_or_input_is_on_a_page(course, hostile):
     page = feedback(course, "spy")
-    for secret in ("numeric_gradient(loss", "rnn_step(*args)", "result =", "globals()"):
+    for secret in ("masked_loss(*args)", "warnings.catch_warnings(record", "result ="):
         assert secret not in page
-    assert "Part 1.1: 0 of 7 points" in page
+    assert "Part 1.5: 0 of 3 points" in page
 
 
 @needs_sandbox
 def test_only_what_is_new_is_graded_again_and_edits_by_hand_are_checked(course, graded):
-    said = make(course, "grade", "SECONDS=60", "STUDENT=blank")
+    said = make(course, "grade", "STUDENT=blank")
     assert "1 submissions, 0 to grade" in said
     sheet = course / "assignment" / "by_hand" / NAME / "sheet.csv"
     before = sheet.read_text(encoding="utf-8-sig")
