@@ -75,7 +75,7 @@ groups: $(GRADING)  ## deal classes to N groups [N=25 SIZE=classes each DATA=…
 		$(if $(SIZE),--size $(SIZE))
 
 collect: $(GRADING)  ## put an export into assignment/submitted [FROM=zip, tar or folder NAME=…]
-	@$(BIN)/python -m assignment.grader.collect $(NAME) "$(FROM)"
+	@$(BIN)/python -m assignment.week.collect $(NAME) "$(FROM)"
 
 grade: $(GRADING)  ## grade assignment/submitted [NAME=… STUDENT=… AGAIN=1 JOBS=2 SECONDS=300 MEMORY=4]
 	@$(BIN)/python -m assignment.grader.grade $(NAME) $(if $(STUDENT),--student "$(STUDENT)") \
@@ -87,10 +87,10 @@ feedback: $(GRADING)  ## enter points given by hand, write a page for each stude
 	@$(BIN)/python -m assignment.grader.grade $(NAME) --feedback
 
 export: $(GRADING)  ## write points for a learning platform [TO=moodle, canvas or gradescope SHEET=… NAME=…]
-	@$(BIN)/python -m assignment.grader.export $(NAME) $(TO) $(if $(SHEET),--sheet "$(SHEET)")
+	@$(BIN)/python -m assignment.week.export $(NAME) $(TO) $(if $(SHEET),--sheet "$(SHEET)")
 
 similar: $(GRADING)  ## list pairs of submissions whose code is alike [NAME=…]
-	@$(BIN)/python -m assignment.grader.similar $(NAME)
+	@$(BIN)/python -m assignment.week.similar $(NAME)
 
 slides: $(GRADING)  ## make the slides of six lectures, into _build/slides
 	@$(BIN)/python teaching/make_slides.py

@@ -1,7 +1,7 @@
 """Make the slides of six lectures from the chapters' own figures and equations: `make slides`.
 
-A lecture is a Markdown file in ``slides/``: slides between lines of ``---``, on them text, and lines
-``{figure} name`` and ``{equation} label`` that stand for what a chapter has under that name. What
+A lecture is a Markdown file in ``slides``: slides between lines of ``---``, on them text, and lines
+``{figure} name`` and ``{equation} label``, which stand for what a chapter has under that name. What
 follows ``Note:`` is for the speaker (press S). Nothing is drawn or written twice.
 """
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from assignment.grader import collect, course, export, handin, pages, questions, similar
+from assignment.grader import course, handin, pages, questions
+from assignment.week import collect, export, similar
 
 ROOT = Path(__file__).resolve().parent.parent
 SHORT = "masks-and-padding"

@@ -52,7 +52,9 @@ def test_part(result, check):
 def report(graded):
     """Write the points where GitHub shows them: the summary of the run, and its annotations."""
     rows = ["| part | points | of |", "|---|---|---|"]
-    rows += [f"| {ASSIGNMENT.parts[c]} | {points(graded, c)} | {most} |" for c, most in CHECKS.items()]
+    rows += [
+        f"| {ASSIGNMENT.parts[c]} | {points(graded, c)} | {most} |" for c, most in CHECKS.items()
+    ]
     total, most = sum(points(graded, check) for check in CHECKS), sum(CHECKS.values())
     rows += [f"| **all** | **{total}** | **{most}** |", ""]
     rows += [f"- {message}" for message in graded.messages]

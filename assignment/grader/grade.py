@@ -1,8 +1,8 @@
 """Grade everything under ``submitted/``: `make grade`; write the pages: `make feedback`.
 
 Each submission is read, run, asked and rendered in a process of its own; what goes wrong there ends
-up in its own row. The gradebook holds the points; table, CSV and pages are read from it, and all are
-compared.
+up in its own row. The gradebook holds the points; table, CSV and pages are read from it, and
+all are compared.
 """
 
 import argparse

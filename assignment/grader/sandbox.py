@@ -31,8 +31,8 @@ OLDEST = (0, 8)  # the first bubblewrap with --disable-userns and --size
 # Calls that reach memory no limit counts, other processes, the kernel's less tested parts, or a
 # network. NumPy, TensorFlow and matplotlib need none of them.
 DENIED = """
-    memfd_create memfd_secret shmget shmat shmctl msgget msgsnd msgrcv msgctl semget semop semtimedop
-    semctl mq_open mq_unlink socket socketpair ptrace process_vm_readv process_vm_writev kcmp
+    memfd_create memfd_secret shmget shmat shmctl msgget msgsnd msgrcv msgctl semget semop
+    semtimedop semctl mq_open mq_unlink socket socketpair ptrace process_vm_readv process_vm_writev kcmp
     pidfd_getfd process_madvise bpf perf_event_open keyctl add_key request_key io_uring_setup
     io_uring_enter io_uring_register userfaultfd unshare setns mount umount2 pivot_root chroot
     move_mount open_tree fsopen fsconfig fsmount fspick mount_setattr name_to_handle_at
@@ -53,8 +53,8 @@ ADVICE = {
     "old": "found bubblewrap {found}; expected 0.8 or newer (Debian 12, Ubuntu 24.04)",
     "forbidden": (
         "bubblewrap cannot build the sandbox here. It says: {said}\n"
-        "  Ubuntu 24.04: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor "
-        "profile that gives bwrap `userns`\n"
+        "  Ubuntu 24.04: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an "
+        "AppArmor profile that gives bwrap `userns`\n"
         "  Debian: sudo sysctl kernel.unprivileged_userns_clone=1\n"
         "  Docker: run --user 1000 --security-opt seccomp=unconfined --security-opt "
         "apparmor=unconfined --security-opt systempaths=unconfined\n"

@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 from assignment.grader import course, questions
-from assignment.grader.collect import known_names
 from assignment.grader.grade import grades, kept
 from assignment.grader.questions import COURSE
+from assignment.week.collect import known_names
 
 # Where a platform's own sheet names a student, and where it wants the points.
 NAMES = {
