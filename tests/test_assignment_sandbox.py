@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from assignment.grader import sandbox
 from assignment.grader.sandbox import Ended, Limits, NoSandbox, OutOfTime, Sandbox, StudentError
@@ -380,7 +381,7 @@ def hand_in(course):
     put("metadata", odd)
     put("20000 cells", {"cells": [code("1")] * 20_000}, points=0)
     put("deep", "[" * 100_000, points=0)
-    put("=cmd|' /C calc'!A0", good)
+    put("=cmd|' C calc'!A0", good)
     put("<img src=x onerror=alert(1)>", good)
     lost = notebook()
     for cell in lost["cells"]:
@@ -440,6 +441,7 @@ def course(tmp_path_factory):
         "assignment/source",
         "assignment/grader",
         "assignment/week",
+        "assignment/classroom",
         "assignment/nbgrader_config.py",
     )
     wanted += ("helpers", "data/sample", "data/manifest.json", "Makefile", "requirements.txt")
@@ -611,14 +613,43 @@ def test_only_what_is_new_is_graded_again_and_edits_by_hand_are_checked(course, 
     sheet.write_text(before, encoding="utf-8")
     other = sheet.with_name("anna.csv")
     other.write_text("student,essay_curves\nmodel,3\n", encoding="utf-8")
-    said = make(course, "feedback")
-    assert "look at: model, essay_curves: graders differ: 4 in sheet.csv, 3 in anna.csv" in said
-    other.unlink()
+    # In another text: it was marked, and has changed since.
     kept = course / "assignment/autograded/model" / NAME / "result.json"
     row = json.loads(kept.read_text(encoding="utf-8"))
-    row["essays"]["essay_curves"] += " More."
+    row["essays"]["essay_choice"] += " More."
     kept.write_text(json.dumps(row), encoding="utf-8")
-    assert "look at: model, essay_curves: the text has changed" in make(course, "feedback")
+    said = make(course, "feedback")
+    assert "look at: model, essay_curves: graders differ: 4 in sheet.csv, 3 in anna.csv" in said
+    assert "look at: model, essay_choice: the text has changed since it was marked" in said
+    assert table(course, NAME)["model"]["waits_for"] == "essay_curves essay_choice"
+
+
+WORKFLOW = ROOT / "assignment" / "classroom" / "classroom.yml"
+
+
+@needs_sandbox
+def test_github_classroom_grades_a_repository(course, tmp_path):
+    workflow = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))
+    assert workflow["permissions"] == {"contents": "read"}
+    steps = workflow["jobs"]["grade"]["steps"]
+    used = [step["uses"] for step in steps if "uses" in step]
+    assert used and all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action) for action in used)
+    book = notebook()
+    named(book, "answer_wasted")["source"] = "def wasted(lengths, size):\n    return 0"
+    (tmp_path / f"{MASKS}.ipynb").write_text(json.dumps(book), encoding="utf-8")
+    command = next(step["run"] for step in steps if step.get("name") == "Grade").split()
+    summary = tmp_path / "summary.md"
+    about = {"SUBMISSION": str(tmp_path), "ASSIGNMENT": SHORT, "GITHUB_ACTIONS": "true"}
+    done = subprocess.run(
+        [sys.executable, *command[1:], "-p", "no:cacheprovider"],
+        cwd=course,
+        env={**os.environ, **about, "GITHUB_STEP_SUMMARY": str(summary)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and "1 failed, 4 passed" in done.stdout, done.stdout[-3000:]
+    assert "| 1.5 | 0 | 3 |" in summary.read_text(encoding="utf-8")
+    assert "title=Autograding complete::Points 15/18" in done.stdout
 
 
 @needs_sandbox

@@ -32,13 +32,13 @@ OLDEST = (0, 8)  # the first bubblewrap with --disable-userns and --size
 # network. NumPy, TensorFlow and matplotlib need none of them.
 DENIED = """
     memfd_create memfd_secret shmget shmat shmctl msgget msgsnd msgrcv msgctl semget semop
-    semtimedop semctl mq_open mq_unlink socket socketpair ptrace process_vm_readv process_vm_writev kcmp
-    pidfd_getfd process_madvise bpf perf_event_open keyctl add_key request_key io_uring_setup
-    io_uring_enter io_uring_register userfaultfd unshare setns mount umount2 pivot_root chroot
-    move_mount open_tree fsopen fsconfig fsmount fspick mount_setattr name_to_handle_at
-    open_by_handle_at fanotify_init personality quotactl swapon swapoff reboot kexec_load
-    kexec_file_load init_module finit_module delete_module acct syslog mknod mknodat vmsplice
-    landlock_create_ruleset seccomp
+    semtimedop semctl mq_open mq_unlink socket socketpair ptrace process_vm_readv
+    process_vm_writev kcmp pidfd_getfd process_madvise bpf perf_event_open keyctl add_key
+    request_key io_uring_setup io_uring_enter io_uring_register userfaultfd unshare setns mount
+    umount2 pivot_root chroot move_mount open_tree fsopen fsconfig fsmount fspick mount_setattr
+    name_to_handle_at open_by_handle_at fanotify_init personality quotactl swapon swapoff reboot
+    kexec_load kexec_file_load init_module finit_module delete_module acct syslog mknod mknodat
+    vmsplice landlock_create_ruleset seccomp
 """.split()
 ADVICE = {
     "root": "grading does not run as root: log in as an ordinary user",
