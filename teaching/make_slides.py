@@ -24,7 +24,7 @@ REVEAL = Path(sphinx_revealjs.__file__).parent / "_static" / "revealjs"
 MATHJAX = Path(mathjax.__file__).parent / "static" / "mathjax" / "es5" / "tex-svg-full.js"
 ASSETS = ("dist/reset.css", "dist/reveal.css", "dist/reveal.js", "dist/theme/white.css")
 EQUATIONS = (
-    re.compile(r"```\{math\}\n(?P<head>(?::.*\n)+)(?P<tex>.*?)```", re.S),
+    re.compile(r"```\{math\}\n(?P<head>(?::[^\n]*\n)+)(?P<tex>.*?)```", re.S),
     re.compile(r"\$\$(?P<tex>[^$]+)\$\$ *(?P<head>\([\w-]+\))"),
 )
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -87,7 +87,7 @@ def lecture(path, figures, equations):
     block = lambda tex, options: (  # noqa: E731
         f"\\[{html.escape(tex)}\\]" if options["display_mode"] else f"\\({html.escape(tex)}\\)"
     )
-    parser.use(dollarmath_plugin, renderer=block, allow_labels=False)
+    parser.use(dollarmath_plugin, renderer=block, allow_labels=False, double_inline=True)
 
     def put(match):
         kind, name = match.groups()

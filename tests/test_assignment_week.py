@@ -360,6 +360,7 @@ def test_no_solution_is_on_the_site_or_on_the_slides(tmp_path, monkeypatch):
         assert text.count("<section>") >= 10 and text.count('class="notes"') == text.count(
             "<section>"
         )
+        assert r"\[\]" not in text and text.count(r"\[") >= 3
         assert '="http' not in text and "{figure}" not in text and "{equation}" not in text
         assert not [line for line in secrets if line in text]
     site = ROOT / "_build" / "html"

@@ -433,11 +433,13 @@ def restore(cells, given, name, messages):
     list of Cell
     """
     models = {cell.name: cell for cell in given if cell.name}
+    texts = {(cell.kind, cell.source.strip()) for cell in given}
     out, seen = [], set()
     for cell in cells:
         model = models.get(cell.name)
         if model is None:
-            out.append(Cell(cell.kind, cell.source))
+            role = "given" if (cell.kind, cell.source.strip()) in texts else ""
+            out.append(Cell(cell.kind, cell.source, role=role))
         elif model.name in seen:
             if model.role in ("answer", "essay"):  # a copy runs where it stands, like any other
                 out.append(Cell(cell.kind, cell.source))

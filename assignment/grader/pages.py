@@ -64,7 +64,8 @@ def text(source):
         return f"{sign}{len(formulas) - 1}e"
 
     parser = MarkdownIt("commonmark", {"maxNesting": 20}).enable("table")
-    page = parser.use(dollarmath_plugin, renderer=keep, allow_labels=False).render(source)
+    parser.use(dollarmath_plugin, renderer=keep, allow_labels=False, double_inline=True)
+    page = parser.render(source)
     # The page's own headings are larger than any of a student's.
     page = re.sub(r"(</?)h[1-6]\b", lambda m: f"{m.group(1)}h5", page, flags=re.I)
     page = nh3.clean(page, tags=TAGS, attributes={}, generic_attribute_prefixes=set())
