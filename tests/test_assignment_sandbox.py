@@ -153,6 +153,7 @@ RAISES = {
     "packages": "open('/packages/0/numpy/__init__.py', 'a')",
     "the system": "open('/usr/bin/x', 'w')",
     "the root": "os.mkdir('/new')",
+    "the devices' folder": "open('/dev/x', 'w')",
     "devices": "os.mknod('/tmp/work/zero', 0o20666, os.makedev(1, 5))",
     "root by setuid": "os.setuid(0)",
     "the kernel's settings": "open('/proc/sys/kernel/hostname', 'w').write('x')",

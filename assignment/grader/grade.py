@@ -53,6 +53,15 @@ def run_one(name, student, paths, seed, limits, dealt):
     return asdict(Result(student, messages=[message], failed=True))
 
 
+def grade_unit(name, seed, limits, members, paths, dealt, messages, state):
+    """Grade one student or group; return who, what, and the result."""
+    if paths:
+        row = run_one(name, members[0], paths, seed, limits, dealt)
+    else:
+        row = asdict(Result(members[0], messages=["nothing was handed in"]))
+    return members, paths, row | {"messages": [*messages, *row["messages"]], "state": state}
+
+
 def result_file(name, student):
     """Return where the result of one student is kept."""
     return AUTOGRADED / student / name / "result.json"
@@ -310,16 +319,11 @@ def grade_all(assignment, options):
     for name, why in unused:
         print(f"  {name}: not used, {why}")
 
-    def one(members, paths, dealt, messages, state):
-        if paths:
-            row = run_one(assignment.name, members[0], paths, seed, limits, dealt)
-        else:
-            row = asdict(Result(members[0], messages=["nothing was handed in"]))
-        return members, paths, row | {"messages": [*messages, *row["messages"]], "state": state}
-
     most = sum(assignment.graded(by_hand=False).values())
     with parallel_config(**where):
-        graded = Parallel(return_as="generator_unordered")(delayed(one)(*each) for each in todo)
+        graded = Parallel(return_as="generator_unordered")(
+            delayed(grade_unit)(assignment.name, seed, limits, *each) for each in todo
+        )
         for done, (members, paths, row) in enumerate(graded, 1):
             for member in members:
                 when = course.handed_in_at(paths[0], assignment.name) if paths else None

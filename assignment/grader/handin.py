@@ -112,15 +112,15 @@ def read_files(path, unused, nested=True):
     try:
         for name, changed, read in members(path):
             hidden = any(part.startswith((".", "__")) for part in name.parts)
-            if read is None or hidden or ".." in name.parts:
-                unused.append((str(name), "hidden" if hidden else "a link or no file"))
-                continue
-            content = read(MAX_BYTES - total + 1)
+            content = read(MAX_BYTES - total + 1) if read else b""  # what is hidden counts too
             total += len(content)
             if total > MAX_BYTES:
                 raise Unreadable(f"it holds more than {MAX_BYTES // 10**6} MB")
-            if len(found) == MAX_FILES:
+            if len(found) + len(unused) >= MAX_FILES:
                 raise Unreadable(f"it holds more than {MAX_FILES} files")
+            if read is None or hidden or ".." in name.parts:
+                unused.append((str(name), "hidden" if hidden else "a link or no file"))
+                continue
             found.append(File(name, changed, content))
     except (OSError, EOFError, ValueError, RuntimeError, NotImplementedError) as error:
         raise Unreadable(f"{type(error).__name__}: {printable(error)[:120]}") from None
@@ -206,8 +206,10 @@ def entries(folder):
         name = re.sub(r"^[=+@-]", "_", printable(path.name).strip())
         if path.name.startswith("."):
             unused.append((name, "hidden"))
-        elif path.is_dir() or is_archive(path.name) or path.suffix.lower() == ".ipynb":
+        elif path.is_dir() or path.is_file() and stem(path.name) != path.name:
             student = name if path.is_dir() else stem(name)
+            if name != path.name and student in found:  # another one, who looks the same
+                student += f" {hashlib.sha256(os.fsencode(path.name)).hexdigest()[:6]}"
             found.setdefault(student or "?", []).append(path)
         else:
             reason = "a link to nothing" if path.is_symlink() else "no folder, archive or notebook"

@@ -34,6 +34,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0 } img { max-widt
 .grader { border: 2px solid #2e7d32; padding: .4rem .8rem; margin: .6rem 0 1.6rem }
 .lost { border-color: #b3541e }
 """
+MAX_MARKDOWN = 20_000  # characters: what is longer is shown as it is, since parsing takes n² time
 HIDDEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -92,7 +93,9 @@ def cell(kind, source, role, shown):
     str
     """
     try:
-        body = text(source) if kind == "markdown" else code(source)
+        body = code(source)
+        if kind == "markdown" and len(source) < MAX_MARKDOWN:
+            body = text(source)
     except Exception:  # a text that no parser was made for
         body = code(source)
     ours = role in ("given", "check")

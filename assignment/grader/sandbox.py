@@ -79,6 +79,10 @@ class Limits:
         Bytes, of all its processes together.
     output : int
         Characters that one cell may print.
+    disk : int
+        Bytes of its files, which lie in memory.
+    message : int
+        Bytes of one answer.
     """
 
     seconds: float = 300
@@ -417,7 +421,8 @@ class Sandbox:
         answer = self._request("cell", self.limits.cell_seconds, code=code, mark=mark)
         if "outputs" not in answer:
             self._end("ended")
-        return answer["outputs"], answer.get("problem")
+        problem = answer.get("problem")
+        return answer["outputs"], str(problem)[:20] if problem else None
 
     def run(self, code, seconds=5, mark=None, **inputs):
         """Run lines of a question beside the student's functions and return their ``result``.
@@ -448,5 +453,7 @@ class Sandbox:
                     message = f"no result within {seconds:g} s"
                 raise StudentError(kinds, " ".join(str(message).split())[:2000])
             return unpack(answer["result"])
-        except (ValueError, TypeError, KeyError, IndexError, RecursionError, OverflowError):
+        except StudentError:
+            raise
+        except Exception:  # whatever a forged answer makes of this
             raise StudentError(["TypeError"], "an unreadable result") from None

@@ -89,6 +89,9 @@ def collect(source, assignment, target):
         if student not in found:
             shutil.rmtree(folder, ignore_errors=True)
         path = folder / Path(*(os.fsdecode(printable(part).encode()) for part in inside.parts))
+        if student in found and path.exists():
+            unused.append((text, "the same name twice"))
+            continue
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         os.utime(path, (changed, changed))
