@@ -206,7 +206,7 @@ def entries(folder):
         name = re.sub(r"^[=+@-]", "_", printable(path.name).strip())
         if path.name.startswith("."):
             unused.append((name, "hidden"))
-        elif path.is_dir() or path.is_file() and stem(path.name) != path.name:
+        elif path.is_dir() or (path.is_file() and stem(path.name) != path.name):
             student = name if path.is_dir() else stem(name)
             if name != path.name and student in found:  # another one, who looks the same
                 student += f" {hashlib.sha256(os.fsencode(path.name)).hexdigest()[:6]}"
