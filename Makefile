@@ -4,6 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 TESTING := .venv/.testing
 CLUSTER := .venv/.cluster
+GRADING := .venv/.grading
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 SITE := _build/html/index.html
 ZIP := _build/recurrent-sequence-learning.zip
@@ -18,7 +19,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 with_data = $(if $(DATA),SEQUENCE_DATA="$(abspath $(DATA))")
 
 .PHONY: help book test lab run results memory sample course-data bench clean \
-	assignment groups grade feedback
+	assignment groups collect grade feedback export similar slides
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -27,7 +28,7 @@ help:  ## list these commands
 book: $(SITE) $(ZIP)  ## build the site from the stored outputs, into _build/html, and a zip of it
 	@echo "Open _build/html/index.html, or send $(ZIP) to someone"
 
-test: $(TESTING) $(SITE) $(ZIP)  ## check everything, on the sample that ships
+test: $(TESTING) $(GRADING) $(SITE) $(ZIP)  ## check everything, on the sample that ships
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	SEQUENCE_DATA=data/sample $(BIN)/pytest -n 2 --dist loadfile tests
@@ -61,19 +62,38 @@ bench: $(INSTALLED)  ## time an epoch of every model, five ways side by side [DA
 	$(BIN)/python -m experiments.bench $(if $(DATA),--data "$(DATA)") \
 		$(if $(MODELS),--models $(MODELS)) $(if $(EPOCHS),--epochs $(EPOCHS))
 
-assignment: $(INSTALLED)  ## make the zip that students get [DATA=folder or zip]
-	@$(with_data) $(BIN)/python -m assignment.grader.release
+# One of the folders in assignment/source.
+NAME ?= sequence-learning
 
-groups: $(INSTALLED)  ## deal classes to N groups [N=25 SIZE=classes each DATA=…]
-	@$(with_data) $(BIN)/python -m assignment.grader.groups $(or $(N),25) $(if $(SIZE),--size $(SIZE))
+assignment: $(GRADING)  ## make the zips that students get [NAME=… DATA=folder or zip]
+	@$(with_data) $(BIN)/python -m assignment.grader.release \
+		$(if $(filter-out file,$(origin NAME)),$(NAME))
 
-grade: $(INSTALLED)  ## grade assignment/submitted [STUDENT=… AGAIN=1 JOBS=2 SECONDS=300 MEMORY=4]
-	@$(BIN)/python -m assignment.grader.grade $(if $(STUDENT),--student "$(STUDENT)") \
+groups: export PYTHONPATH := .
+groups: $(GRADING)  ## deal classes to N groups [N=25 SIZE=classes each DATA=…]
+	@$(with_data) $(BIN)/python assignment/source/sequence-learning/deal.py $(or $(N),25) \
+		$(if $(SIZE),--size $(SIZE))
+
+collect: $(GRADING)  ## put an export into assignment/submitted [FROM=zip, tar or folder NAME=…]
+	@$(BIN)/python -m assignment.week.collect $(NAME) "$(FROM)"
+
+grade: $(GRADING)  ## grade assignment/submitted [NAME=… STUDENT=… AGAIN=1 JOBS=2 SECONDS=300 MEMORY=4]
+	@$(BIN)/python -m assignment.grader.grade $(NAME) $(if $(STUDENT),--student "$(STUDENT)") \
 		$(if $(AGAIN),--again) $(if $(JOBS),--jobs $(JOBS)) $(if $(SEED),--seed $(SEED)) \
-		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(MEMORY),--memory $(MEMORY))
+		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(MEMORY),--memory $(MEMORY)) \
+		$(if $(BACKEND),--backend $(BACKEND)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
-feedback: $(INSTALLED)  ## enter points given by hand, write a page for each student
-	@$(BIN)/python -m assignment.grader.feedback
+feedback: $(GRADING)  ## enter points given by hand, write a page for each student [NAME=…]
+	@$(BIN)/python -m assignment.grader.grade $(NAME) --feedback
+
+export: $(GRADING)  ## write points for a learning platform [TO=moodle, canvas or gradescope SHEET=… NAME=…]
+	@$(BIN)/python -m assignment.week.export $(NAME) $(TO) $(if $(SHEET),--sheet "$(SHEET)")
+
+similar: $(GRADING)  ## list pairs of submissions whose code is alike [NAME=…]
+	@$(BIN)/python -m assignment.week.similar $(NAME)
+
+slides: $(GRADING)  ## make the slides of six lectures, into _build/slides
+	@$(BIN)/python teaching/make_slides.py
 
 clean:  ## remove what was built, not what was installed
 	rm -rf _build .pytest_cache .ruff_cache .hypothesis test-artefacts
@@ -91,6 +111,11 @@ $(TESTING): $(INSTALLED) requirements-test.txt requirements-cluster.txt
 
 $(CLUSTER): $(INSTALLED) requirements-cluster.txt
 	$(BIN)/pip install --quiet -r requirements-cluster.txt
+	@touch $@
+
+# What grading needs beside what readers need.
+$(GRADING): $(INSTALLED) requirements-grading.txt
+	$(BIN)/pip install --quiet -r requirements-grading.txt
 	@touch $@
 
 # Built from stored outputs alone: nothing executed, and nothing to do when no page has changed.

@@ -9,7 +9,9 @@ c = get_config()  # noqa: F821
 c.CourseDirectory.course_id = "sequence-learning"
 c.CourseDirectory.root = str(Path(__file__).resolve().parent)
 c.CourseDirectory.ignore = [
-    ".ipynb_checkpoints", "__pycache__", "*.pyc", "models", "runs.json", "data",
+    ".ipynb_checkpoints", "__pycache__", "*.pyc",
+    # The instructor's, and what running the source notebooks leaves beside them.
+    "questions.py", "answers.py", "deal.py", "solution", "models", "runs.json", "data",
 ]  # fmt: skip
 
 

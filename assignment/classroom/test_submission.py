@@ -1,6 +1,7 @@
-"""Grade one repository without nbgrader: a test for each part, and the points.
+"""Grade one repository: a test for each part, and the points.
 
-``SUBMISSION=path/to/repository pytest assignment/classroom/test_submission.py``
+``SUBMISSION=path/to/repository pytest assignment/classroom/test_submission.py``, after
+``make assignment``; ``ASSIGNMENT`` names another one than sequence-learning.
 """
 
 import json
@@ -9,53 +10,60 @@ from pathlib import Path
 
 import pytest
 
-from assignment.grader import checks
-from assignment.grader.release import prepare
-from assignment.grader.run import grade, load_release
-from assignment.grader.submission import read
+from assignment.grader import questions
+from assignment.grader.handin import read
+from assignment.grader.run import grade
+from assignment.grader.sandbox import probe
+
+ASSIGNMENT = questions.load(os.environ.get("ASSIGNMENT", "sequence-learning"))
+CHECKS = ASSIGNMENT.graded(by_hand=False)
 
 
 @pytest.fixture(scope="session")
-def result(tmp_path_factory, request):
+def result(request):
     """Run the submission once, ask everything, report at the end."""
+    probe()
     submission = Path(os.environ.get("SUBMISSION", ".")).resolve()
-    release = tmp_path_factory.mktemp("assignment") / "release"
-    prepare(release)
-    handed_in = read(submission.name, [submission], load_release(release)[0])
-    seed = int.from_bytes(os.urandom(4))
-    graded = grade(handed_in, release, seed)
+    handed_in = read(submission.name, [submission], ASSIGNMENT)
+    graded = grade(handed_in, ASSIGNMENT, int.from_bytes(os.urandom(4)))
     yield graded
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         report(graded)
 
 
-@pytest.mark.parametrize("cell", checks.PARTS, ids=checks.PARTS.get)
-def test_part(result, cell):
+def points(graded, check):
+    """Return the points of one check."""
+    found = [answer for answer in graded.answers.values() if answer["check"] == check]
+    return sum(answer["points"] for answer in found if answer["right"])
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=ASSIGNMENT.parts.get)
+def test_part(result, check):
     """All points of this part; a part that is not full fails and says why."""
-    answers = result.answers.get(cell, [])
-    lines = [
-        f"{points if right else 0}/{points} {title} {message}"
-        for title, points, right, message in answers
+    wrong = [
+        f"{each.title}: {result.answers[each.name]['message']}"
+        for each in ASSIGNMENT.questions
+        if each.check == check and not result.answers[each.name]["right"]
     ]
-    reached, most = result.points(cell), checks.points(cell)
-    assert reached == most, f"{reached} of {most} points\n" + "\n".join(lines)
+    reached = points(result, check)
+    assert reached == CHECKS[check], f"{reached} of {CHECKS[check]} points\n" + "\n".join(wrong)
 
 
 def report(graded):
     """Write the points where GitHub shows them: the summary of the run, and its annotations."""
     rows = ["| part | points | of |", "|---|---|---|"]
-    for cell, part in checks.PARTS.items():
-        rows.append(f"| {part} {cell} | {graded.points(cell)} | {checks.points(cell)} |")
-    most = sum(checks.points().values())
-    rows.append(f"| **all** | **{graded.points()}** | **{most}** |")
-    rows += ["", *(f"- {message}" for message in graded.messages)]
-    text = "\n".join([*rows, "", "Part 2.7 is graded by a person.", ""])
+    rows += [
+        f"| {ASSIGNMENT.parts[c]} | {points(graded, c)} | {most} |" for c, most in CHECKS.items()
+    ]
+    total, most = sum(points(graded, check) for check in CHECKS), sum(CHECKS.values())
+    rows += [f"| **all** | **{total}** | **{most}** |", ""]
+    rows += [f"- {message}" for message in graded.messages]
+    text = "\n".join([*rows, "", "What a person grades is not in here.", ""])
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with open(summary, "a") as file:
+        with open(summary, "a", encoding="utf-8") as file:
             file.write(text)
     print(f"\n{text}")
     if os.environ.get("GITHUB_ACTIONS"):
-        totals = json.dumps({"totalPoints": graded.points(), "maxPoints": most})
+        totals = json.dumps({"totalPoints": total, "maxPoints": most})
         where = "::notice file=.github,line=1,title=Autograding"
-        print(f"{where} complete::Points {graded.points()}/{most}")
-        print(f"{where} report::{totals}")
+        print(f"{where} complete::Points {total}/{most}\n{where} report::{totals}")

@@ -1,28 +1,17 @@
-"""The one place that speaks to nbgrader: release, gradebook, points by hand, feedback."""
+"""The one place that speaks to nbgrader: releases, and the gradebook."""
 
-import csv
+import contextlib
 import os
-import re
-import shutil
 import sys
 import warnings
 from pathlib import Path
 
-import mathjax
-import nbformat
-from nbconvert.exporters import HTMLExporter
-from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
-from nbgrader import utils
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.apps import NbGraderAPI
 from nbgrader.coursedir import CourseDirectory
-from nbgrader.preprocessors import GetGrades, SaveAutoGrades
 from traitlets.config import PyFileConfigLoader
 
-COURSE = Path(__file__).resolve().parent.parent
-NAME = "sequence-learning"
-BY_HAND = COURSE / "by_hand.csv"
-MATHJAX = Path(mathjax.__file__).parent / "static" / "mathjax" / "es5" / "tex-svg-full.js"
+from assignment.grader.questions import COURSE
 
 # nbgrader calls the program `alembic` by name; it lies beside the Python that runs this.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -31,186 +20,72 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get(
 warnings.filterwarnings("ignore", module="nbgrader.api")
 
 
-def _config():
-    return PyFileConfigLoader("nbgrader_config.py", str(COURSE)).load_config()
+def _course():
+    config = PyFileConfigLoader("nbgrader_config.py", str(COURSE)).load_config()
+    return CourseDirectory(config=config), config
 
 
-def nbgrader():
-    """Return nbgrader's own interface, with the settings of this course."""
-    config = _config()
-    return NbGraderAPI(CourseDirectory(config=config), config=config)
-
-
-def database():
-    """Return the address of the gradebook."""
-    return CourseDirectory(config=_config()).db_url
-
-
-def _resources(student, notebook):
-    where = {"student": student, "assignment": NAME, "notebook": notebook, "db_url": database()}
-    return {"nbgrader": where, "unique_key": notebook}
-
-
-def save(result):
-    """Enter the points of one submission, and keep its notebooks in ``autograded/``.
-
-    Parameters
-    ----------
-    result : assignment.grader.run.Result
-    """
-    with Gradebook(database()) as book:
-        book.update_or_create_student(result.student)
-        book.update_or_create_submission(NAME, result.student)
-    folder = COURSE / "autograded" / result.student / NAME
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, notebook in result.notebooks.items():
-        SaveAutoGrades().preprocess(notebook, _resources(result.student, name))
-        nbformat.write(notebook, folder / f"{name}.ipynb")
-
-
-def essays():
-    """Return the cells that a person grades, ``{grade_id: points}``, in order."""
-    out = {}
-    for path in sorted((COURSE / "release" / NAME).glob("*.ipynb")):
-        for cell in nbformat.read(path, as_version=4).cells:
-            if utils.is_grade(cell) and utils.is_solution(cell):
-                out[cell.metadata.nbgrader.grade_id] = cell.metadata.nbgrader.points
-    return out
-
-
-def _essay_notebook(book, essay):
-    for notebook in book.find_assignment(NAME).notebooks:
-        if any(cell.name == essay for cell in notebook.grade_cells):
-            return notebook.name
-    raise MissingEntry(essay)
-
-
-def read_by_hand():
-    """Read ``by_hand.csv``.
-
-    Returns
-    -------
-    dict
-        Student → row.
+def generate(name):
+    """Make ``release/NAME`` from ``source/NAME`` and enter the assignment into the gradebook.
 
     Raises
     ------
     SystemExit
-        If a number of points is none, or not between 0 and what there is to get.
     """
-    if not BY_HAND.exists():
-        return {}
-    with open(BY_HAND, newline="", encoding="utf-8-sig") as file:
-        sample = file.read(4096)
-        file.seek(0)
-        separator = ";" if sample.split("\n")[0].count(";") else ","
-        rows = {row["student"]: row for row in csv.DictReader(file, delimiter=separator)}
-    for student, row in rows.items():
-        for essay, most in essays().items():
-            value = (row.get(essay) or "").strip().replace(",", ".")
-            try:
-                points = float(value) if value else None
-            except ValueError:
-                points = -1
-            if points is not None and not 0 <= points <= most:
-                raise SystemExit(
-                    f"{BY_HAND.name}, {student}, {essay}: found {value!r}; expected 0 to {most}"
-                )
-            row[essay] = points
-    return rows
+    course, config = _course()
+    result = NbGraderAPI(course, config=config).generate_assignment(name, force=True, create=True)
+    if not result["success"]:
+        raise SystemExit(f"nbgrader could not make the release:\n{result['log']}")
 
 
-def enter_by_hand(students):
-    """Put the points of ``by_hand.csv`` into the gradebook, and add rows for new students.
+@contextlib.contextmanager
+def opened(name):
+    """Open the gradebook for one assignment.
+
+    Raises
+    ------
+    SystemExit
+        If it does not know the assignment.
+    """
+    course, _ = _course()
+    with Gradebook(course.db_url) as book:
+        try:
+            book.find_assignment(name)
+        except MissingEntry:
+            raise SystemExit(
+                f"the gradebook {course.db_url} does not know {name}: run `make assignment`"
+            ) from None
+        yield book
+
+
+def enter(book, name, student, points, penalty=0.0, waiting=()):
+    """Enter the points of one student, as numbers.
 
     Parameters
     ----------
-    students : list of str
-    """
-    rows = read_by_hand()
-    comments = [f"{essay}_comment" for essay in essays()]
-    with Gradebook(database()) as book:
-        for student, row in rows.items():
-            for essay in essays():
-                where = (essay, _essay_notebook(book, essay), NAME, student)
-                try:
-                    grade, comment = book.find_grade(*where), book.find_comment(*where)
-                except MissingEntry:
-                    continue
-                if row[essay] is not None:
-                    grade.manual_score, grade.needs_manual_grade = row[essay], False
-                if row.get(f"{essay}_comment"):
-                    comment.manual_comment = row[f"{essay}_comment"]
-        book.db.commit()
-    columns = ["student", *(c for pair in zip(essays(), comments, strict=True) for c in pair)]
-    with open(BY_HAND, "w", newline="", encoding="utf-8-sig") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        writer.writeheader()
-        for student in sorted({*rows, *students}):
-            row = rows.get(student, {})
-            writer.writerow({**row, "student": student})
-
-
-def scores(student):
-    """Return the points of each graded cell, and which still wait for a person.
-
-    Returns
-    -------
+    book : Gradebook
+    name, student : str
     points : dict
-    waiting : list of str
+        Graded cell → points; None for a text that waits for a person.
+    penalty : float
+        Points taken off for being late.
+    waiting : collection of str
+        Cells that wait for a person, even if they have points from before.
     """
-    points, waiting = {}, []
-    with Gradebook(database()) as book:
-        for notebook in book.find_submission(NAME, student).notebooks:
-            for grade in notebook.grades:
-                points[grade.name] = grade.score
-                if grade.needs_manual_grade and grade.manual_score is None:
-                    waiting.append(grade.name)
-    return points, waiting
+    book.update_or_create_student(student)
+    submission = book.update_or_create_submission(name, student)
+    for number, notebook in enumerate(submission.notebooks):
+        notebook.late_submission_penalty = penalty if number == 0 else 0.0
+        for grade in notebook.grades:
+            value = points.get(grade.name)
+            by_hand = grade.cell.cell_type == "markdown"
+            grade.auto_score, grade.manual_score = (None, value) if by_hand else (value, None)
+            grade.needs_manual_grade = grade.name in waiting
+    book.db.commit()
 
 
-def _offline(page):
-    """Take formulas from the MathJax beside the page, not from another host."""
-    page, taken_out = re.subn(
-        r"<!-- Load mathjax -->.*?<!-- End of mathjax[^>]*-->", "", page, flags=re.S
-    )
-    if taken_out != 1:
-        raise RuntimeError("the template of nbgrader has changed: no MathJax found to replace")
-    settings = '{tex: {inlineMath: [["$", "$"]]}, options: {ignoreHtmlClass: "input_area|output"}}'
-    scripts = f'<script>MathJax = {settings}</script><script src="mathjax.js" defer></script>'
-    style = "<style>pre {white-space: pre-wrap} td, th {padding: 1px 8px}</style>"
-    return page.replace("</head>", f"{style}{scripts}</head>", 1)
-
-
-def feedback(student):
-    """Write a page for each notebook of one student into ``feedback/``.
-
-    Returns
-    -------
-    list of Path
-    """
-    import nbgrader.server_extensions.formgrader as formgrader
-
-    templates = Path(formgrader.__file__).parent
-    exporter = HTMLExporter(
-        template_name="feedback",
-        extra_template_basedirs=[str(templates / "templates")],
-        extra_template_paths=[
-            str(templates / "static" / "node_modules" / "bootstrap" / "dist" / "css")
-        ],
-        sanitize_html=True,
-    )
-    exporter._preprocessors = []
-    out = []
-    for path in sorted((COURSE / "autograded" / student / NAME).glob("*.ipynb")):
-        notebook = nbformat.read(path, as_version=4)
-        resources = _resources(student, path.stem)
-        notebook, resources = GetGrades().preprocess(notebook, resources)
-        notebook, resources = CSSHTMLHeaderPreprocessor()(notebook, resources)
-        page, _ = exporter.from_notebook_node(notebook, resources)
-        target = COURSE / "feedback" / student / NAME / f"{path.stem}.html"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(MATHJAX, target.parent / "mathjax.js")
-        target.write_text(_offline(page))
-        out.append(target)
-    return out
+def read(book, name, student):
+    """Return what the gradebook says: ``{cell: points}``, and the points taken off."""
+    submission = book.find_submission(name, student)
+    points = {grade.name: grade.score for nb in submission.notebooks for grade in nb.grades}
+    return points, sum(nb.late_submission_penalty or 0 for nb in submission.notebooks)

@@ -1,128 +1,52 @@
-"""Make what students get: release notebooks, the files they need, one zip."""
+"""Make what students get: release notebooks, the files they need, one zip. `make assignment`."""
 
+import argparse
 import logging
-import os
 import re
-import shutil
 import zipfile
-from pathlib import Path
 
 import nbformat
-import numpy as np
 
-from helpers.data import DATA, load_cv_segments, load_handwriting
+from assignment.grader import gradebook, questions
+from assignment.grader.questions import COURSE
 
-COURSE = Path(__file__).resolve().parent.parent
-NAME = "sequence-learning"
-RELEASE = COURSE / "release" / NAME
-# What `given.py` and the notebooks import; with the versions of the repository.
-STUDENT_PACKAGES = ("jupyterlab", "keras", "matplotlib", "numpy", "scikit-learn", "tensorflow")
-# What running the source notebooks leaves beside them.
-EXTRA = {"data", "models", "runs.json", "__pycache__", ".ipynb_checkpoints"}
 FORBIDDEN = ("BEGIN SOLUTION", "END SOLUTION", "HIDDEN TESTS", "MARK SCHEME")
-README = """\
-# Sequence learning: the assignment
-
-1. With Python 3.11 to 3.13, in this folder:
-
-       python3 -m venv .venv
-       .venv/bin/pip install -r requirements.txt
-       .venv/bin/jupyter lab
-
-   On Windows: `py -m venv .venv`, then `.venv\\Scripts\\pip` and `.venv\\Scripts\\jupyter`.
-
-2. Work through `1_from_files_to_gradients.ipynb`, then `2_training_and_judging.ipynb`.
-   Each says at its top what is asked, for how many points, and how long it takes.
-
-3. Hand in both notebooks and `runs.json`. Keep their names.
-"""
+LEFT_BEHIND = {"__pycache__", ".ipynb_checkpoints"}
 
 
-def arrays(dataset):
-    """Return both splits of a data set as arrays, which need no reader of files.
-
-    Parameters
-    ----------
-    dataset : helpers.data.SequenceDataset
-
-    Returns
-    -------
-    dict
-        ``classes``, and for each split ``…_steps`` of all sequences, ``…_lengths``, ``…_labels``.
-    """
-    out = {"classes": np.array(dataset.classes)}
-    for split in ("train", "test"):
-        sequences = getattr(dataset, split)
-        out[f"{split}_steps"] = np.concatenate(sequences.x)
-        out[f"{split}_lengths"] = sequences.lengths
-        out[f"{split}_labels"] = sequences.y
-    return out
-
-
-def student_requirements(text):
-    """Keep the lines of the repository's requirements that students need."""
+def student_requirements(names):
+    """Return the lines of the repository's requirements that students need."""
+    text = "".join(
+        path.read_text(encoding="utf-8") for path in sorted(COURSE.parent.glob("requirements*.txt"))
+    )
     pins = dict(re.findall(r"^([A-Za-z0-9_-]+)(==\S+)$", text, re.M))
-    return "".join(f"{name}{pins[name]}\n" for name in STUDENT_PACKAGES)
+    return "".join(f"{name}{pins[name]}\n" for name in names)
 
 
-def datasets():
-    """Load both data sets: those of ``SEQUENCE_DATA``, or the sample.
-
-    Never ``data/course`` unasked: what is packed into a zip is handed on.
-    """
-    path = os.environ.get("SEQUENCE_DATA") or DATA / "sample"
-    return [load(path) for load in (load_handwriting, load_cv_segments)]
-
-
-def add_files(folder):
-    """Add to the notebooks what a student needs beside them: data, requirements, a README."""
-    for dataset in datasets():
-        dataset.summary()
-        (folder / "data").mkdir(exist_ok=True)
-        np.savez_compressed(folder / "data" / f"{dataset.name}.npz", **arrays(dataset))
-    pins = (COURSE.parent / "requirements.txt").read_text()
-    (folder / "requirements.txt").write_text(student_requirements(pins))
-    (folder / "README.md").write_text(README)
+def add_files(assignment):
+    """Add to the notebooks what a student needs beside them."""
+    folder, module = assignment.release, assignment.module
+    getattr(module, "add_files", lambda folder: None)(folder)
+    names = getattr(module, "PACKAGES", ("jupyterlab", "numpy"))
+    (folder / "requirements.txt").write_text(student_requirements(names), encoding="utf-8")
 
 
-def prepare(folder):
-    """Make what grading needs of a release, without nbgrader: the answers are emptied.
-
-    Parameters
-    ----------
-    folder : Path
-        Must not be there yet.
-    """
-    shutil.copytree(COURSE / "source" / NAME, folder, ignore=lambda _, names: {*names} & EXTRA)
-    for path in folder.glob("*.ipynb"):
-        notebook = nbformat.read(path, as_version=4)
-        for cell in notebook.cells:
-            if cell.metadata.get("nbgrader", {}).get("solution"):
-                cell.source = "raise NotImplementedError()"
-        nbformat.write(notebook, path)
-    add_files(folder)
-    check_for_leaks(folder)
-
-
-def make():
-    """Make ``release/`` with nbgrader, add what students need, and zip it.
+def make(name):
+    """Make ``release/NAME`` with nbgrader, add what students need, and zip it.
 
     Returns
     -------
     Path
         The zip.
     """
-    from assignment.grader.gradebook import nbgrader
-
-    result = nbgrader().generate_assignment(NAME, force=True, create=True)
-    if not result["success"]:
-        raise SystemExit(f"nbgrader could not make the release:\n{result['log']}")
-    add_files(RELEASE)
-    check_for_leaks(RELEASE)
-    target = COURSE / "release" / f"{NAME}.zip"
+    gradebook.generate(name)
+    assignment = questions.load(name)
+    add_files(assignment)
+    check_for_leaks(assignment.release)
+    target = COURSE / "release" / f"{name}.zip"
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in files_of(RELEASE):
-            archive.write(file, f"{NAME}/{file.relative_to(RELEASE)}")
+        for file in files_of(assignment.release):
+            archive.write(file, f"{name}/{file.relative_to(assignment.release)}")
     return target
 
 
@@ -131,22 +55,50 @@ def files_of(folder):
     return [
         file
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and not {"__pycache__", ".ipynb_checkpoints"} & {*file.parts}
+        if file.is_file() and not LEFT_BEHIND & {*file.parts}
     ]
 
 
+def secrets_of(name):
+    """Return what must not be in a release: the signs, and lines that only solutions have."""
+    secret, public = set(), []
+    region = re.compile(r"BEGIN SOLUTION(.*?)### END SOLUTION", re.S)
+    for path in sorted((COURSE / "source" / name).iterdir()):
+        if path.suffix == ".ipynb":
+            for cell in nbformat.read(path, as_version=4).cells:
+                for inside in region.findall(cell.source):
+                    secret |= {line.strip() for line in inside.splitlines()}
+                public.append(region.sub("", cell.source))
+        elif path.name in ("given.py", "README.md"):
+            public.append(path.read_text(encoding="utf-8"))
+    public = "\n".join(public)
+    return {line for line in secret if len(line) > 24 and line not in public} | {*FORBIDDEN}
+
+
 def check_for_leaks(folder):
-    """Refuse a release in which a sign of solutions, hidden tests or mark schemes is left."""
+    """Refuse a release in which a sign, or a line of a solution, is left."""
+    secrets = secrets_of(folder.name)
     for file in files_of(folder):
         content = file.read_bytes()
-        for sign in FORBIDDEN:
+        if file.suffix == ".ipynb":
+            cells = nbformat.reads(content.decode(), as_version=4).cells
+            content = "\n".join(cell.source for cell in cells).encode()
+        for sign in secrets:
             if sign.encode() in content:
                 raise SystemExit(f"{file}: found {sign!r}; expected a release without it")
 
 
-if __name__ == "__main__":
+def main():
+    """Make the release of one assignment, or of all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", nargs="?", choices=questions.names())
+    options = parser.parse_args()
     logging.getLogger("nbgrader").setLevel(logging.ERROR)
-    if not (COURSE / "source" / NAME).is_dir():
-        raise SystemExit(f"{COURSE / 'source' / NAME}: not there; expected the source notebooks")
-    target = make()
-    print(f"\nHand out {target.relative_to(COURSE.parent)} ({target.stat().st_size / 1e6:.1f} MB).")
+    for name in [options.name] if options.name else questions.names():
+        target = make(name)
+        size = target.stat().st_size / 1e6
+        print(f"\nHand out {target.relative_to(COURSE.parent)} ({size:.1f} MB).")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,30 +1,34 @@
-"""Run one submission in its own place and ask it everything. Needs no nbgrader."""
+"""Run one submission in its sandbox, then ask it everything.
 
+``python -m assignment.grader.run`` does so in a process of its own, which ends with the submission:
+``make grade`` starts one for each, so that whatever a submission does to its grader stays there.
+"""
+
+import argparse
+import base64
 import json
 import re
 import resource
+import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import nbformat
-import numpy as np
+from assignment.grader import pages, questions
+from assignment.grader.handin import clean, printable, read
+from assignment.grader.sandbox import Ended, Limits, OutOfTime, Sandbox
 
-from assignment.grader import checks
-from assignment.grader.release import files_of
-from assignment.grader.sandbox import KernelEnded, Limits, OutOfTime, Sandbox, StudentError
-from assignment.grader.submission import grade_id
-
-COURSE = Path(__file__).resolve().parent.parent
-# What student code must not read; every sandbox tries them before any student code runs.
-SECRETS = (COURSE, COURSE / "source", COURSE / "grader", COURSE / "gradebook.db")
 WHY = {
     "time": "did not stop within its time",
     "output": "printed without end",
     "memory": "used more memory than allowed",
-    "ended": "ended the kernel",
+    "ended": "ended Python",
 }
 RESTARTS = 6
+MAX_SHOWN = 20_000  # characters of one cell's output
+MAX_PICTURE = 1_000_000  # bytes
+MAX_PICTURES = 40
+ADDRESS_SPACE = 8 << 30  # of the process that reads and asks
 
 
 @dataclass
@@ -35,268 +39,233 @@ class Result:
     ----------
     student : str
     answers : dict
-        Check cell → list of ``[title, points, right, message]``.
+        Question → ``{"check", "points", "right", "message"}``.
     notebooks : dict
-        Name → executed notebook, each check cell with its result.
+        Name → list of cells as they are shown: ``{"name", "html"}``.
+    essays : dict
+        Essay → its text; empty if it was left as it was handed out.
+    code : str
+        All that the student wrote into answer cells, for the report on similarity.
     messages : list of str
+    unused : list of (str, str)
     seconds, processor : float
-        Wall-clock and processor seconds.
-    cell_seconds : dict
-        Check cell → seconds for its questions, and ``cells`` for running the notebooks.
-    protected : bool or None
-        Whether student code was unable to read the grader's files; None if nothing was run.
+        By the clock, and of the processor.
+    failed : bool
+        Whether the grader could not do its work.
     """
 
     student: str
     answers: dict = field(default_factory=dict)
     notebooks: dict = field(default_factory=dict)
+    essays: dict = field(default_factory=dict)
+    code: str = ""
     messages: list = field(default_factory=list)
+    unused: list = field(default_factory=list)
     seconds: float = 0.0
     processor: float = 0.0
-    cell_seconds: dict = field(default_factory=dict)
-    protected: bool | None = None
-
-    def points(self, cell=None):
-        """Return the points of one check cell, or of all."""
-        cells = self.answers if cell is None else [cell]
-        return sum(p for c in cells for _, p, right, _ in self.answers.get(c, ()) if right)
+    failed: bool = False
 
 
 class Student:
     """The student's functions, as the questions see them.
 
-    A kernel that ends is started again, and the cells that ran before are run again.
+    A sandbox that ends is started again, and the cells that ran before are run again.
+
+    Attributes
+    ----------
+    files : dict of bytes
+        What was handed in beside the notebooks.
+    data : dict
+        What the assignment's ``load_data`` returned.
+    dealt : dict
+        What the student's group was given.
+    memo : dict
+        For questions that look at the same answer.
     """
 
-    def __init__(self, box, data, runs, dealt):
-        self.box, self.data, self.runs, self.dealt = box, data, runs, dealt
-        self.good, self.restarts, self.seconds, self.memo = [], 0, None, {}
+    def __init__(self, box, files=None, data=None, dealt=None):
+        self.box, self.files, self.data, self.dealt = box, files or {}, data or {}, dealt or {}
+        self.good, self.restarts, self.memo, self.question = [], 0, {}, None
 
-    def begin(self):
-        """Forget all cells: a new notebook in a new kernel."""
-        self.box.stop()
-        self.good = []
-
-    def execute(self, source):
-        """Run a cell that is to be kept."""
+    def execute(self, source, mark=None):
+        """Run a cell that is to be kept; if it ends the sandbox, it is left out from now on."""
         try:
-            done = self.box.execute(source)
-        except KernelEnded:
-            self._recover()
+            done = self.box.execute(source, mark)
+        except Ended:
+            self.recover()
+            if mark:
+                self.box.execute("", mark)
+                self.good.append(("", mark))
             raise
-        self.good.append(source)
+        self.good.append((source, mark))
         return done
 
     def run(self, code, **inputs):
         """As :meth:`Sandbox.run`."""
-        try:
-            return self.box.run(code, self.seconds, **inputs)
-        except KernelEnded as error:
-            self._recover()
-            raise StudentError("KernelEnded", WHY.get(str(error), str(error))) from None
+        question = self.question
+        return self.box.run(code, question.seconds, question.check, **inputs)
 
     def call(self, name, *args):
-        """As :meth:`Sandbox.call`."""
+        """Call one of the student's functions."""
         return self.run(f"result = {name}(*args)", args=list(args))
 
-    def _recover(self):
+    def recover(self):
+        """Start again and run what ran before."""
         self.restarts += 1
         if self.restarts > RESTARTS:
             raise OutOfTime
-        for source in self.good:
+        for source, mark in self.good:
             try:
-                self.box.execute(source)
-            except KernelEnded:
+                self.box.execute(source, mark)
+            except Ended:
                 raise OutOfTime from None
 
 
-def load_release(folder):
-    """Return the notebooks as handed out, by name, and the data in their zip."""
-    notebooks = {
-        path.stem: nbformat.read(path, as_version=4) for path in sorted(folder.glob("*.ipynb"))
-    }
-    if not notebooks:
-        raise SystemExit(f"{folder}: found no notebooks; expected a release: run `make assignment`")
-    data = {}
-    for path in sorted((folder / "data").glob("*.npz")):
-        with np.load(path) as file:
-            data[path.stem] = {name: file[name] for name in file.files}
-    return notebooks, data
-
-
-def grade(submission, release, seed, limits=None, dealt=None, secrets=SECRETS):
+def grade(handin, assignment, seed, limits=None, dealt=None):
     """Run a submission's notebooks and ask all questions.
 
     Parameters
     ----------
-    submission : Submission
-    release : Path
-        The folder that was handed out.
+    handin : assignment.grader.handin.HandIn
+    assignment : assignment.grader.questions.Assignment
     seed : int
     limits : Limits
     dealt : dict, optional
-        Data set → classes that the student's group was given.
-    secrets : sequence of Path
+        What the student's group was given.
 
     Returns
     -------
     Result
     """
-    started, processor = time.perf_counter(), _processor()
-    result = Result(submission.student, messages=list(submission.messages))
-    originals, data = load_release(release)
-    files = {
-        str(file.relative_to(release)): file
-        for file in files_of(release)
-        if file.suffix not in (".ipynb", ".md")
-    }
-    if submission.runs is not None:
-        files["runs.json"] = json.dumps(submission.runs).encode()
-    limits = limits or Limits()
-    with Sandbox(files, secrets, limits) as box:
-        student = Student(box, data, submission.runs, dealt or {})
-        for name, original in originals.items():
-            notebook = submission.notebooks.get(name)
-            if notebook is None:
-                result.notebooks[name] = _unanswered(original, result, "was not handed in")
+    started, limits = time.perf_counter(), limits or Limits()
+    result = Result(handin.student, messages=list(handin.messages), unused=handin.unused)
+    data = getattr(assignment.module, "load_data", lambda folder: {})(assignment.release)
+    with Sandbox(assignment.release, handin.files, limits) as box:
+        for name, original in assignment.notebooks.items():
+            asked = {cell.name for cell in original if cell.role == "check"}
+            asked = [each for each in assignment.questions if each.check in asked]
+            cells = handin.notebooks.get(name)
+            result.notebooks[name] = shown = []
+            if cells is None:
+                _unanswered(result, asked, "the notebook was not handed in")
                 continue
-            student.begin()
-            result.notebooks[name] = notebook
-            late = False
-            for cell in notebook.cells:
-                if cell.cell_type != "code":
-                    continue
-                if late:
-                    _not_reached(cell, result, limits)
-                    continue
-                try:
-                    _one_cell(cell, student, result, seed, name)
-                except OutOfTime:
-                    late = True
-                    _not_reached(cell, result, limits)
-            if late:
-                result.messages.append(
-                    f"{name}: not run to its end (limit {limits.seconds:g} s, {RESTARTS} restarts)"
-                )
-        result.protected = box.protected
+            _keep_words(cells, original, result)
+            box.stop()  # a new notebook in a new process
+            student = Student(box, handin.files, data, dealt)
+            try:
+                for cell in cells:
+                    shown.append({**asdict(cell), "shown": _show(student, cell, result, name)})
+                for each in asked:
+                    result.answers[each.name] = _ask(each, student, seed)
+            except OutOfTime:
+                why = f"not reached within {limits.seconds:g} s and {RESTARTS} restarts"
+                result.messages.append(f"{name}: {why}")
+                _unanswered(result, asked, why)
+                shown += [{**asdict(cell), "shown": []} for cell in cells[len(shown) :]]
+        result.processor = round(box.used(), 1)
+    for cells in result.notebooks.values():
+        for cell in cells:
+            cell["html"] = pages.cell(
+                *(cell.pop(key) for key in ("kind", "source", "role", "shown"))
+            )
     result.seconds = round(time.perf_counter() - started, 1)
-    result.processor = round(_processor() - processor, 1)
+    result.messages = [printable(message)[:400] for message in result.messages][:80]
     return result
 
 
-def _processor():
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime
+def _keep_words(cells, original, result):
+    """Keep the essays, and the code for the report on similarity."""
+    models = {cell.name: cell for cell in original}
+    for cell in cells:
+        same = cell.name in models and cell.source.strip() == models[cell.name].source.strip()
+        if cell.role == "essay":
+            result.essays[cell.name] = "" if same else cell.source.strip()
+        elif cell.kind == "code" and not same:
+            result.code += f"{cell.source}\n\n"
 
 
-def _one_cell(cell, student, result, seed, name):
-    which = grade_id(cell)
-    started = time.perf_counter()
+def _unanswered(result, asked, why):
+    for each in asked:
+        result.answers.setdefault(each.name, _row(each, False, why))
+
+
+def _row(question, right, message):
+    message = printable(message)
+    return {"check": question.check, "points": question.points, "right": right, "message": message}
+
+
+def _ask(question, student, seed):
     try:
-        outputs, problem = student.execute(cell.source)
-    except KernelEnded as error:
+        return _row(question, *questions.ask(question, student, seed))
+    except Ended as error:
+        student.recover()
+        return _row(question, False, f"the call {WHY.get(str(error), 'failed')}")
+
+
+def _show(student, cell, result, name):
+    """Run one cell and return what it showed: text and pictures, nothing else."""
+    if cell.kind != "code":
+        return []
+    try:
+        outputs, problem = student.execute(cell.source, cell.name if cell.role == "check" else None)
+    except Ended as error:
         outputs, problem = [], str(error)
-    _count(result, "cells", started)
-    if any(output.get("ename") == "MemoryError" for output in outputs):
-        problem = problem or "memory"
-    cell.outputs = [_harmless(output) for output in outputs][:40]
+    shown = []
+    for output in outputs if isinstance(outputs, list) else []:
+        output = output if isinstance(output, dict) else {}
+        if output.get("kind") == "picture" and (png := _picture(output.get("png"))):
+            pictures = sum("png" in o for c in result.notebooks[name] for o in c["shown"])
+            if pictures < MAX_PICTURES:
+                shown.append({"png": png})
+        elif isinstance(output.get("text"), str):
+            shown.append({"text": _plain(output["text"])})
+            if output.get("name") == "MemoryError":
+                problem = problem or "memory"
+    shown = shown[:40]
     if problem:
-        why = WHY.get(problem, problem)
-        _say(cell, f"[grader] This cell {why}.")
-        result.messages.append(f"{name}: a cell {why} ({which or _first_line(cell)})")
-    if not which or not cell.metadata.nbgrader.get("grade"):
-        return
-    if cell.metadata.nbgrader.get("solution"):
-        return
-    started = time.perf_counter()
-    answers = result.answers.setdefault(which, [])
+        why = WHY.get(problem, "was stopped")
+        what = cell.name or (cell.source.strip().splitlines() or ["empty"])[0][:40]
+        result.messages.append(f"{name}: a cell {why} ({what})")
+        shown.append({"note": f"This cell {why}."})
+    return shown
+
+
+def _picture(text):
+    """Return the picture if it is one and not too large, else None."""
     try:
-        for question, right, message in checks.ask(student, which, seed):
-            answers.append([question.title, question.points, right, message])
-    finally:
-        _count(result, which, started)
-    _show_answers(cell, answers)
-
-
-def _count(result, what, started):
-    spent = time.perf_counter() - started
-    result.cell_seconds[what] = round(result.cell_seconds.get(what, 0) + spent, 2)
-
-
-def _unanswered(original, result, why):
-    for cell in original.cells:
-        if cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get("grade"):
-            _no_points(cell, result, why)
-    return original
-
-
-def _not_reached(cell, result, limits):
-    cell.outputs = []
-    if grade_id(cell) and cell.metadata.nbgrader.get("grade"):
-        _no_points(cell, result, f"not reached within {limits.seconds:g} s")
-
-
-def _no_points(cell, result, why):
-    which = grade_id(cell)
-    asked = result.answers.setdefault(which, [])
-    known = {title for title, *_ in asked}
-    for question in checks.QUESTIONS:
-        if question.cell == which and question.title not in known:
-            asked.append([question.title, question.points, False, why])
-    cell.outputs = []
-    _show_answers(cell, asked)
-
-
-def _show_answers(cell, answers):
-    """Leave what nbgrader reads: text, and the points as the cell's result."""
-    total = sum(points for _, points, _, _ in answers)
-    reached = sum(points for _, points, right, _ in answers if right)
-    lines = [f"[grader] {reached} of {total} points"]
-    for title, points, right, message in answers:
-        lines.append(
-            f"  {points if right else 0}/{points}  {title}{': ' if message else ''}{message}"
-        )
-    _say(cell, "\n".join(lines))
-    text = f"{float(reached)}"
-    cell.outputs.append(
-        nbformat.v4.new_output("execute_result", data={"text/plain": text}, execution_count=1)
-    )
-
-
-def _say(cell, text):
-    """Add text to a cell's output; errors become text, since nbgrader takes them for no points."""
-    kept = []
-    for output in cell.outputs:
-        if output.output_type == "error":
-            text = f"{output.ename}: {output.evalue}\n{text}"
-        elif output.output_type == "stream" or "image/png" in output.get("data", {}):
-            kept.append(output)
-            if output.output_type == "stream":
-                output["name"] = "stdout"
-    cell.outputs = [*kept, nbformat.v4.new_output("stream", name="stdout", text=text + "\n")]
-
-
-def _harmless(output):
-    """Keep text and pictures: a page that a person opens must not run a student's script."""
-    if output.output_type in ("display_data", "execute_result"):
-        data = output.data
-        output.data = {
-            k: v for k, v in data.items() if k in ("text/plain", "image/png", "image/jpeg")
-        }
-        output.metadata = {}
-        output.data.setdefault("text/plain", "")
-    if output.output_type == "stream":
-        output.text = _plain(output.text)
-    if output.output_type == "error":
-        output.traceback = [_plain(line) for line in output.traceback]
-        output.evalue = _plain(output.evalue)[:500]
-    return output
+        content = base64.b64decode(text, validate=True)
+    except (ValueError, TypeError):
+        return None
+    size = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
+    if not content.startswith(b"\x89PNG\r\n\x1a\n") or len(content) > MAX_PICTURE:
+        return None
+    return text if max(size) <= 4000 else None
 
 
 def _plain(text):
-    text = text if len(text) < 20_000 else text[:20_000] + "\n[grader] cut here\n"
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+    text = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", clean(text))
+    return text if len(text) < MAX_SHOWN else text[:MAX_SHOWN] + "\n… cut here"
 
 
-def _first_line(cell):
-    return (cell.source.strip().splitlines() or ["empty"])[0][:40]
+def main():
+    """Grade what the command line says and print the result as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("assignment")
+    parser.add_argument("student")
+    parser.add_argument("paths", nargs="+", type=Path)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--seconds", type=float, default=Limits.seconds)
+    parser.add_argument("--memory", type=float, default=Limits.memory / 2**30)
+    parser.add_argument("--dealt", type=json.loads, default={})
+    options = parser.parse_args()
+    # Only the soft limit: the sandbox has its own.
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, resource.RLIM_INFINITY))
+    assignment = questions.load(options.assignment)
+    handin = read(options.student, options.paths, assignment)
+    limits = Limits(options.seconds, options.seconds / 5, int(options.memory * 2**30))
+    result = grade(handin, assignment, options.seed, limits, options.dealt)
+    json.dump(asdict(result), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

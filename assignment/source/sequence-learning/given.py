@@ -67,6 +67,33 @@ def _show(value):
     return text if len(text) <= 23 else text[:22] + "…"
 
 
+# --- A model whose errors are known -----------------------------------------------------------
+
+
+def scheduled_model(losses, batches):
+    """Return a Keras model whose error in epoch k is ``losses[k]``, whatever it learns.
+
+    Parameters
+    ----------
+    losses : list of float
+    batches : int
+        Batches of an epoch.
+    """
+    import keras
+    from keras import ops
+
+    layers = [keras.Input((None, 2)), keras.layers.SimpleRNN(2), keras.layers.Dense(2)]
+    model, optimizer = keras.Sequential(layers), keras.optimizers.Adam(0.001)
+
+    def loss(truth, predicted):
+        epoch = ops.minimum(ops.cast(optimizer.iterations, "int32") // batches, len(losses) - 1)
+        known = ops.take(ops.convert_to_tensor(losses, "float32"), epoch)
+        return known + 0 * ops.sum(predicted, axis=-1)
+
+    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], run_eagerly=True)
+    return model
+
+
 # --- Data -------------------------------------------------------------------------------------
 
 

@@ -3,14 +3,12 @@
 import argparse
 import csv
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 
-from assignment.grader.release import datasets
-
-COURSE = Path(__file__).resolve().parent.parent
-GROUPS = COURSE / "groups.csv"
+from assignment.grader import questions
+from assignment.grader.course import GROUPS
+from assignment.grader.questions import COURSE
 
 
 def deal(classes, groups, size, rng):
@@ -76,18 +74,6 @@ def deal_pairs(classes, groups, size, seed):
     return rows
 
 
-def classes_of(student):
-    """Return what ``groups.csv`` says a student was given: data set → classes; {} if nothing."""
-    if not GROUPS.exists():
-        return {}
-    with open(GROUPS, newline="", encoding="utf-8-sig") as file:
-        for row in csv.DictReader(file):
-            members = [name.strip() for name in (row.get("members") or "").split(";")]
-            if student in members:
-                return {name: row[name].split() for name in ("handwriting", "cv_segments")}
-    return {}
-
-
 def main():
     """Write ``groups.csv``."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -99,7 +85,8 @@ def main():
         raise SystemExit(f"found {options.number} groups; expected at least 1")
     if GROUPS.exists():
         raise SystemExit(f"{GROUPS}: already there; move it away to deal again")
-    names = {dataset.name: dataset.classes for dataset in datasets()}
+    module = questions.load("sequence-learning", released=False).module
+    names = {dataset.name: dataset.classes for dataset in module.datasets()}
     rows = deal_pairs(names, options.number, options.size, options.seed)
     with open(GROUPS, "w", newline="", encoding="utf-8-sig") as file:
         writer = csv.writer(file)

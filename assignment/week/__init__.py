@@ -1,0 +1,1 @@
+"""Round the grader: put exports of platforms in place, write points for them, look for copies."""

@@ -1,0 +1,129 @@
+"""Put an export of a learning platform into ``submitted/``: `make collect FROM=…`.
+
+Knows Moodle's, Canvas' (which is flat), GitHub Classroom's, and plain folders or archives, one for
+each student; a folder, a zip or a tar. Names are mapped by ``students.csv``.
+"""
+
+import argparse
+import os
+import re
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+from assignment.grader import course, questions
+from assignment.grader.handin import MAX_BYTES, Unreadable, members, printable, stem
+
+FORMS = {
+    # Moodle: "Ada Lovelace_12345_assignsubmission_file_/1_from….ipynb", or flat.
+    "moodle": re.compile(r"(?P<who>[^/]+)_(?P<id>\d+)_assignsubmission_file_?/?(?P<file>.+)"),
+    # Canvas: "lovelaceada_LATE_12345_67890_1_from…-2.ipynb".
+    "canvas": re.compile(r"(?P<who>[^/_]+)_(?:LATE_)?(?P<id>\d+)_\d+_(?P<file>[^/]+)"),
+    "folders": re.compile(r"(?P<who>[^/]+)/(?P<file>.+)"),
+}
+
+
+def known_names():
+    """Return ``{name in lower case: student}`` of all names in ``students.csv``."""
+    out = {}
+    for student, row in course.students().items():
+        for name in (student, *row.values()):
+            if name:
+                out[name.lower()] = student
+    return out
+
+
+def who(name, known, assignment):
+    """Return the student of a name that a platform uses, and whether the table knows it.
+
+    GitHub Classroom calls a repository ``assignment-account``.
+    """
+    names = [*name, *(n.removeprefix(f"{assignment}-") for n in name)]
+    found = [known[n.lower()] for n in names if n.lower() in known]
+    plain = re.sub(r"^[=+@-]", "_", printable(names[len(name)]))
+    return (found[0], True) if found else (plain, not known)
+
+
+def collect(source, assignment, target):
+    """Sort an export into one folder for each student.
+
+    Parameters
+    ----------
+    source : Path
+    assignment : str
+    target : Path
+        ``submitted/``; what a student handed in before is replaced.
+
+    Returns
+    -------
+    students : dict
+        Student → number of files.
+    unused : list of (str, str)
+        Files that were not used, and why.
+    """
+    known, found, unused, newest = known_names(), {}, [], {}
+    for name, changed, read in members(source):
+        text = printable(name)
+        form = next((m for form in FORMS.values() if (m := form.fullmatch(str(name)))), None)
+        if form is None and len(name.parts) == 1:  # anna.zip, anna.ipynb
+            form = re.fullmatch(r"(?P<file>(?P<who>.+))", str(name))
+        inside = PurePosixPath(form["file"]) if form else name
+        hidden = any(part.startswith((".", "__")) or part == ".." for part in name.parts)
+        if form is None or hidden or read is None or inside.is_absolute():
+            unused.append((text, "hidden" if hidden else "a link" if not read else "whose it is"))
+            continue
+        ids = form.groupdict()
+        student, mapped = who([stem(ids["who"]), *filter(None, [ids.get("id")])], known, assignment)
+        if not mapped:
+            near = course.suggestion(student, known)
+            unused.append((text, f"{student!r} is not in {course.STUDENTS.name}{near}"))
+            continue
+        if inside.name == course.STAMP:
+            unused.append((text, "the name is reserved"))
+            continue
+        content = read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            unused.append((text, f"larger than {MAX_BYTES // 10**6} MB"))
+            continue
+        folder = target / student / assignment
+        if student not in found:
+            shutil.rmtree(folder, ignore_errors=True)
+        path = folder / Path(*(os.fsdecode(printable(part).encode()) for part in inside.parts))
+        if student in found and path.exists():
+            unused.append((text, "the same name twice"))
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        os.utime(path, (changed, changed))
+        found[student] = found.get(student, 0) + 1
+        newest[student] = max(changed, newest.get(student, 0))
+    for student, changed in newest.items():
+        when = datetime.fromtimestamp(changed, UTC).isoformat()
+        (target / student / assignment / course.STAMP).write_text(when, encoding="utf-8")
+    return found, unused
+
+
+def main():
+    """Collect what the command line says, and list everybody and everything."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=questions.names())
+    parser.add_argument("source", type=Path)
+    options = parser.parse_args()
+    if not options.source.exists():
+        raise SystemExit(f"{options.source}: not there; expected a zip, a tar or a folder")
+    target = questions.COURSE / "submitted"
+    try:
+        found, unused = collect(options.source, options.name, target)
+    except Unreadable as error:
+        raise SystemExit(f"{options.source} cannot be read: {error}") from None
+    for student, count in sorted(found.items()):
+        print(f"{student}: {count} files")
+    for name, why in unused:
+        print(f"not used: {name}: {why}")
+    missing = sorted({*course.students()} - {*found})
+    print(f"{len(found)} students in {target.relative_to(questions.COURSE.parent)}", end="")
+    print(f"; nothing from {', '.join(missing)}" if missing else "")
+
+
+if __name__ == "__main__":
+    main()
