@@ -53,7 +53,7 @@ def test_everything_here_as_an_ordinary_user():
         ["sh", ROOT / "tests" / "as_user.sh", ROOT, *pytest_again],
         cwd=ROOT,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     if "unshare failed" in done.stderr:
         pytest.skip(f"root may not make a mount namespace here: {done.stderr.strip()}")
@@ -428,7 +428,7 @@ def make(course, *words, status=0):
         cwd=course,
         env=environment,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     assert done.returncode == status, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout + done.stderr
@@ -646,7 +646,7 @@ def test_github_classroom_grades_a_repository(course, tmp_path):
         cwd=course,
         env={**os.environ, **about, "GITHUB_STEP_SUMMARY": str(summary)},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     assert done.returncode == 1 and "1 failed, 4 passed" in done.stdout, done.stdout[-3000:]
     assert "| 1.5 | 0 | 3 |" in summary.read_text(encoding="utf-8")

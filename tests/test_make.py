@@ -24,7 +24,7 @@ def clone(tmp_path_factory):
     """All tracked files as they are now, with the installed packages of this checkout."""
     folder = tmp_path_factory.mktemp("clone") / "book"
     for name in subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, encoding="utf-8"
     ).stdout.split("\0"):
         if name and (ROOT / name).exists():
             target = folder / name
@@ -43,7 +43,6 @@ def make(clone, *words, **options):
         cwd=clone,
         env=os.environ | {"PYTHONPATH": str(clone), "SEQUENCE_DATA": ""},
         capture_output=True,
-        text=True,
         encoding="utf-8",
         **options,
     )

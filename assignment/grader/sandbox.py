@@ -222,7 +222,7 @@ def probe():
         raise NoSandbox(ADVICE["root"])
     if not shutil.which("bwrap"):
         raise NoSandbox(ADVICE["missing"].format(what="bubblewrap"))
-    said = subprocess.run(["bwrap", "--version"], capture_output=True, text=True).stdout
+    said = subprocess.run(["bwrap", "--version"], capture_output=True, encoding="utf-8").stdout
     found = re.findall(r"\d+", said)[:2]
     if tuple(map(int, found)) < OLDEST:
         raise NoSandbox(ADVICE["old"].format(found=said.strip() or "of no version"))
@@ -234,7 +234,7 @@ def probe():
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
         )
         out, errors = process.communicate()
     if out != "42\n":

@@ -146,7 +146,7 @@ class Runs:
 
     def __init__(self, path="runs.json"):
         self.path = Path(path)
-        self.rows = json.loads(self.path.read_text()) if self.path.exists() else []
+        self.rows = json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else []
 
     def find(self, **settings):
         """Return all runs that have these settings."""
@@ -183,5 +183,5 @@ class Runs:
         same = ("dataset", "cell", "units", "seed")
         self.rows = [r for r in self.rows if [r.get(k) for k in same] != [row.get(k) for k in same]]
         self.rows.append(row)
-        self.path.write_text(json.dumps(self.rows))
+        self.path.write_text(json.dumps(self.rows), encoding="utf-8")
         return row
