@@ -32,7 +32,7 @@ def guesses_encoding(call):
         "write_text": len(said) < 2,
         "open": not said or said[0] in ("r", "w", "a", "x") or {"rt", "wt", "at"} & {*said},
     }.get(getattr(call.func, "attr", ""), options.get("text") is True)  # of subprocess
-    return text and "encoding" not in options
+    return text and not {"encoding", "fileobj"} & options.keys()
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
