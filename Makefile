@@ -62,12 +62,14 @@ course-data: $(INSTALLED)  ## fetch the report's own data into data/course, if y
 bench: $(INSTALLED)  ## time an epoch of every model, four ways side by side [DATA=folder or zip]
 	$(BIN)/python benchmarks/speed.py $(if $(DATA),--data "$(DATA)")
 
-# One of the folders in assignment/source.
-NAME ?= sequence-learning
+# One of the folders in assignment/source. (WSL has a variable of this name in its environment.)
+ifneq ($(origin NAME),command line)
+NAME := sequence-learning
+endif
 
 assignment: $(GRADING)  ## make the zips that students get [NAME=… DATA=folder or zip]
 	@$(with_data) $(BIN)/python -m assignment.grader.release \
-		$(if $(filter-out file,$(origin NAME)),$(NAME))
+		$(if $(filter command,$(origin NAME)),$(NAME))
 
 groups: export PYTHONPATH := .
 groups: $(GRADING)  ## deal classes to N groups [N=25 SIZE=classes each DATA=…]
