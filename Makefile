@@ -62,12 +62,14 @@ bench: $(INSTALLED)  ## time an epoch of every model, five ways side by side [DA
 	$(BIN)/python -m experiments.bench $(if $(DATA),--data "$(DATA)") \
 		$(if $(MODELS),--models $(MODELS)) $(if $(EPOCHS),--epochs $(EPOCHS))
 
-# One of the folders in assignment/source.
-NAME ?= sequence-learning
+# One of the folders in assignment/source. (WSL has a variable of this name in its environment.)
+ifneq ($(origin NAME),command line)
+NAME := sequence-learning
+endif
 
 assignment: $(GRADING)  ## make the zips that students get [NAME=… DATA=folder or zip]
 	@$(with_data) $(BIN)/python -m assignment.grader.release \
-		$(if $(filter-out file,$(origin NAME)),$(NAME))
+		$(if $(filter command,$(origin NAME)),$(NAME))
 
 groups: export PYTHONPATH := .
 groups: $(GRADING)  ## deal classes to N groups [N=25 SIZE=classes each DATA=…]

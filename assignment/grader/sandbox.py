@@ -44,7 +44,7 @@ ADVICE = {
     "root": "grading does not run as root: log in as an ordinary user",
     "system": (
         "found {system}; grading needs Linux. On macOS and Windows use a Linux virtual machine "
-        "(Lima, Multipass, WSL 2) or a Linux server"
+        "(Lima, WSL 2) or a Linux server"
     ),
     "missing": (
         "found no {what}; expected it installed. Debian, Ubuntu: "

@@ -260,7 +260,8 @@ def pad(sequences, value, length=None):
 def ragged(rng, features=3):
     """Draw sequences of unequal length, the longest not first."""
     lengths = [int(rng.integers(2, 6)), int(rng.integers(7, 12)), 1, int(rng.integers(2, 6))]
-    return [rng.normal(size=(length, features)) for length in lengths]
+    # Away from both values that batches are padded with.
+    return [rng.uniform(-0.5, 1.5, size=(length, features)) for length in lengths]
 
 
 @question("check_pad", 2)
