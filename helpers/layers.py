@@ -21,10 +21,15 @@ from functools import cache
 
 import keras
 import numpy as np
+import scipy.linalg  # noqa: F401, whose BLAS the compiled code calls
 import tensorflow as tf
 from keras import ops
 from numba import get_num_threads, njit, types
 from numba.extending import overload, register_jitable
+from threadpoolctl import threadpool_limits
+
+# Parts of a batch share the cores; a second thread of BLAS in each would only be in the way.
+threadpool_limits(1, "blas")
 
 # --- Packing ----------------------------------------------------------------------------------
 
