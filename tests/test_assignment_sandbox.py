@@ -394,6 +394,9 @@ def hand_in(course):
     named(bad, "answer_last_state")["source"] = abort
     bad["cells"] = [c for c in bad["cells"] if c is not named(bad, "answer_masked_mean")]
     put("several", bad, points=18 - 4 - 4)
+    noise = notebook()
+    noise["cells"] += [code("print('x' * 90_000)")] * 300
+    put("noise", noise)
     (folder / "link.zip").write_bytes(tarred({f"{MASKS}.ipynb": None}))
     (folder / "tar.tar.gz").write_bytes(
         tarred({f"a/{MASKS}.ipynb": good.encode(), "b.ipynb": None})
@@ -579,6 +582,7 @@ def test_no_page_carries_a_script_a_link_or_another_host(course, hostile):
     allowed |= {"lang", "display", "mathvariant", "stretchy", "columnalign", "xmlns", "fence"}
     for student in [path.name for path in (course / "assignment/feedback").iterdir()]:
         page = feedback(course, student)
+        assert len(page) < 3_000_000, student
         soup = BeautifulSoup(page, "html.parser")
         tags = {tag.name for tag in soup.find_all(True)}
         assert not tags & {
