@@ -394,6 +394,9 @@ def hand_in(course):
     named(bad, "answer_last_state")["source"] = abort
     bad["cells"] = [c for c in bad["cells"] if c is not named(bad, "answer_masked_mean")]
     put("several", bad, points=18 - 4 - 4)
+    noise = notebook()
+    noise["cells"] += [code("print('x' * 90_000)")] * 300
+    put("noise", noise)
     (folder / "link.zip").write_bytes(tarred({f"{MASKS}.ipynb": None}))
     (folder / "tar.tar.gz").write_bytes(
         tarred({f"a/{MASKS}.ipynb": good.encode(), "b.ipynb": None})
@@ -414,6 +417,15 @@ def hand_in(course):
     expected |= {"link": 0, "tar": 18, "bomb": 0, "out": 18, "broken": 0, "empty": 0}
     (folder / "linked").symlink_to(folder / "lost metadata")
     expected["linked"] = 18
+    # Two days late, by what collecting wrote; and a group of two, one of whom handed in.
+    (folder / "tardy").mkdir()
+    (folder / "tardy" / f"{MASKS}.ipynb").write_text(good, encoding="utf-8")
+    (folder / "tardy" / "timestamp.txt").write_text("2026-12-06T12:00:00+00:00", encoding="utf-8")
+    due = f"[{SHORT}]\ndue = 2026-12-04T23:59:00Z\nper_day = 10\n"
+    (course / "assignment" / "course.toml").write_text(due, encoding="utf-8")
+    pair = "group,members\n1,half an emoji; partner\n"
+    (course / "assignment" / "groups.csv").write_text(pair, encoding="utf-8")
+    expected |= {"tardy": 18 * 0.8, "partner": 18}
     not_utf8 = os.fsencode(folder) + b"/na\xefve"
     os.mkdir(not_utf8)
     Path(os.fsdecode(not_utf8), f"{MASKS}.ipynb").write_text(good, encoding="utf-8")
@@ -548,6 +560,9 @@ def test_everyone_in_a_hostile_class_has_a_row_with_what_it_deserves(hostile):
         "bomb": "it holds more than 30 MB",
         "broken": "broken.zip cannot be read",
         "empty": f"{MASKS}.ipynb was not handed in",
+        "tardy": "2 days late: 20% taken off",
+        "partner": "handed in by half an emoji for half an emoji, partner",
+        "out": "when it was handed in is not known; nothing was taken off",
     }.items():
         assert words in rows[student]["messages"], (student, rows[student]["messages"])
     assert "stray.txt: not used, no folder, archive or notebook" in hostile["said"]
@@ -567,6 +582,7 @@ def test_no_page_carries_a_script_a_link_or_another_host(course, hostile):
     allowed |= {"lang", "display", "mathvariant", "stretchy", "columnalign", "xmlns", "fence"}
     for student in [path.name for path in (course / "assignment/feedback").iterdir()]:
         page = feedback(course, student)
+        assert len(page) < 3_000_000, student
         soup = BeautifulSoup(page, "html.parser")
         tags = {tag.name for tag in soup.find_all(True)}
         assert not tags & {

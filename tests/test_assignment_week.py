@@ -270,6 +270,25 @@ def test_groups_are_read_and_misspelt_members_named():
         course.groups()
 
 
+def test_a_group_is_one_hand_in_and_nobody_is_left_out(tmp_path, monkeypatch):
+    from assignment.grader import grade
+
+    for name in ("ben/a", "ann/a", "notes.txt"):
+        path = tmp_path / "submitted" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}", encoding="utf-8")
+    monkeypatch.setattr(grade, "SUBMITTED", tmp_path / "submitted")
+    course.GROUPS.write_text("group,handwriting,members\n1,a ai,anna; ben\n", encoding="utf-8")
+    found, unused = grade.units(SHORT)
+    paths, dealt, messages = found[("anna", "ben")]
+    assert [path.name for path in paths] == ["ben"] and dealt == {"handwriting": ["a", "ai"]}
+    assert messages == ["handed in by ben for anna, ben"]
+    assert found[("ann",)][2] == ["is not in students.csv; did you mean anna?"]
+    assert unused == [("notes.txt", "no folder, archive or notebook")]
+    course.GROUPS.unlink()
+    assert grade.units(SHORT)[0][("anna",)] == ([], {}, [])  # a row of zeros, with the reason
+
+
 # --- Exports ----------------------------------------------------------------------------------
 
 

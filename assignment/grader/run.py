@@ -26,6 +26,7 @@ WHY = {
 }
 RESTARTS = 6
 MAX_SHOWN = 20_000  # characters of one cell's output
+MAX_SHOWN_IN_ALL = 1_000_000  # of one notebook
 MAX_PICTURE = 1_000_000  # bytes
 MAX_PICTURES = 40
 ADDRESS_SPACE = 8 << 30  # of the process that reads and asks
@@ -210,15 +211,16 @@ def _show(student, cell, result, name):
         outputs, problem = student.execute(cell.source, cell.name if cell.role == "check" else None)
     except Ended as error:
         outputs, problem = [], str(error)
-    shown = []
+    shown, before = [], [o for c in result.notebooks[name] for o in c["shown"]]
+    room = MAX_SHOWN_IN_ALL - sum(len(o.get("text", "")) for o in before)
     for output in outputs if isinstance(outputs, list) else []:
         output = output if isinstance(output, dict) else {}
         if output.get("kind") == "picture" and (png := _picture(output.get("png"))):
-            pictures = sum("png" in o for c in result.notebooks[name] for o in c["shown"])
-            if pictures < MAX_PICTURES:
+            if sum("png" in o for o in [*before, *shown]) < MAX_PICTURES:
                 shown.append({"png": png})
         elif isinstance(output.get("text"), str):
-            shown.append({"text": _plain(output["text"])})
+            shown.append({"text": _plain(output["text"])[: max(0, room)]})
+            room -= len(shown[-1]["text"])
             if output.get("name") == "MemoryError":
                 problem = problem or "memory"
     shown = shown[:40]

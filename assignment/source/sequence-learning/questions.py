@@ -379,7 +379,8 @@ def compare_gradient(student, rng, name):
         found = student.call("rnn_backward", x, trace.h, d_h[:, -1], cell.W_h)
         (found,) = items({**found} if isinstance(found, dict) else {}, [name], "rnn_backward")
         expected = backward(cell, trace, d_h).weights[name]
-        close(found, expected, f"gradient by {name}, {x.shape[1]} steps")
+        # What single precision rounds over so many steps is no mistake.
+        close(found, expected, f"gradient by {name}, {x.shape[1]} steps", 2e-5)
 
 
 @question("check_backward", 2)
