@@ -89,7 +89,7 @@ MEMORY_SEEDS = (1, 2, 3, 4, 5)
 
 
 def planned_runs(protocols=None):
-    """Return the settings of every run, one seed of all before the next seed.
+    """Return the settings of every run, seed by seed: all networks with one seed come first.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def planned_runs(protocols=None):
 
 
 def planned_memory_runs():
-    """Return the settings of every run on a task, one seed of all before the next seed.
+    """Return the settings of every run on a task, seed by seed.
 
     Returns
     -------

@@ -571,7 +571,7 @@ class EncoderBlock(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("helpers")
 class RandomAffine(keras.layers.Layer):
-    """Rotate, stretch, shear and move each stroke a little, another way each time it is seen.
+    """Rotate, stretch, shear and move each stroke a little, anew each time it is seen.
 
     Parameters
     ----------

@@ -194,7 +194,7 @@ def split_validation(train, share, seed, by_speaker=False):
         Of the sequences that go to validation; 0 for none.
     seed : int
     by_speaker : bool
-        Keep all sequences of a speaker (a group) together; the share is met about.
+        Keep all sequences of a speaker (a group) together; the share is then approximate.
 
     Returns
     -------
