@@ -36,12 +36,18 @@ def clone(tmp_path_factory):
     return folder
 
 
+def environment(clone):
+    """Return that of a shell, whoever called this: `make test` tells its children about itself."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("MAKE") and k != "MFLAGS"}
+    return inherited | {"PYTHONPATH": str(clone), "SEQUENCE_DATA": ""}
+
+
 def make(clone, *words, **options):
     """Run a target; return what it printed."""
     done = subprocess.run(
         ["make", *words],
         cwd=clone,
-        env=os.environ | {"PYTHONPATH": str(clone), "SEQUENCE_DATA": ""},
+        env=environment(clone),
         capture_output=True,
         encoding="utf-8",
         **options,
@@ -119,6 +125,7 @@ def test_lab_answers(clone):
     server = subprocess.Popen(
         ["make", "lab", f"LAB=--no-browser --allow-root --port={port} --IdentityProvider.token="],
         cwd=clone,
+        env=environment(clone),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
