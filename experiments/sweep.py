@@ -18,7 +18,6 @@ from helpers.runs import MEMORY_FILES, RUN_FILES, load_tables
 BACKENDS = ("loky", "dask")
 # What processes read when they start; one thread a process is fastest in all.
 ONE_THREAD = (
-    "NUMBA_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "TF_NUM_INTEROP_THREADS",
     "TF_NUM_INTRAOP_THREADS",

@@ -15,6 +15,7 @@ tests hold the compiled recurrences against :mod:`helpers.cells`, and the layers
 """
 
 import math
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -23,8 +24,9 @@ import keras
 import numpy as np
 import scipy.linalg  # noqa: F401, whose BLAS the compiled code calls
 import tensorflow as tf
+from joblib import cpu_count
 from keras import ops
-from numba import get_num_threads, njit, types
+from numba import njit, types
 from numba.extending import overload, register_jitable
 from threadpoolctl import threadpool_limits
 
@@ -113,8 +115,10 @@ def _pack(lengths, sequences, time, backwards, start, rows, last):
 
 # --- Activations ------------------------------------------------------------------------------
 
-# Without numpy's error model, a check for division by zero keeps loops from being vectorised.
-_FAST = {"fastmath": True, "error_model": "numpy"}
+# All of fast mathematics but another order of sums: with that, code just compiled and the same code
+# from the cache were seen to differ in the last digit. Without numpy's error model, a check for
+# division by zero keeps loops from being vectorised.
+_FAST = {"fastmath": {"nnan", "ninf", "nsz", "arcp", "contract", "afn"}, "error_model": "numpy"}
 # Cached, and without the interpreter's lock, so that parts of a batch run on several cores.
 _KERNEL = {**_FAST, "cache": True, "nogil": True}
 # A plain 1 would be an int64, and make float64 of float32.
@@ -285,8 +289,15 @@ _RECURRENCES = {
 
 
 @cache
+def _cores():
+    """How many parts of a batch run at a time: as many as TensorFlow's operations may use."""
+    asked = tf.config.threading.get_intra_op_parallelism_threads()
+    return asked or int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0)) or cpu_count()
+
+
+@cache
 def _workers():
-    return ThreadPoolExecutor(get_num_threads())
+    return ThreadPoolExecutor(_cores())
 
 
 def _for_each_part(work, parts):
@@ -402,7 +413,7 @@ class _Packed:
         widths = _RECURRENCES[cell][2]
 
         def pack(mask):
-            packing = Packing.of(mask, self.go_backwards, get_num_threads())
+            packing = Packing.of(mask, self.go_backwards, _cores())
             return packing, self._places(packing, mask) if every else packing.last
 
         def run(x, mask, W_x, W_h, b):

@@ -223,7 +223,7 @@ def test_training_goes_as_with_keras_with_dropout_on_whatever_the_seed(scaled, c
 def test_the_number_of_cores_changes_no_loss(scaled, monkeypatch):
     runs = []
     for parts in (1, 2, 3):
-        monkeypatch.setattr("helpers.layers.get_num_threads", lambda parts=parts: parts)
+        monkeypatch.setattr("helpers.layers._cores", lambda parts=parts: parts)
         architecture = ARCHITECTURES["cv_segments"][4]
         runs.append(losses(scaled, "cv_segments", "LSTM", architecture, layers))
     assert np.allclose(runs[1], runs[0], rtol=2e-4) and np.allclose(runs[2], runs[0], rtol=2e-4)
