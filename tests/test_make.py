@@ -104,7 +104,7 @@ def test_sample_is_made_again_bit_for_bit(clone):
 
 def test_course_data_are_not_fetched_without_a_yes(clone):
     printed = make(clone, "course-data", input="no\n", expected=2)
-    assert "?" in printed and not (clone / "data/course").exists()
+    assert "Nothing was fetched" in printed and not (clone / "data/course").exists()
 
 
 def test_bench(clone):
