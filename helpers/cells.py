@@ -350,7 +350,7 @@ def forward(cell, x, mask=None, state=None):
     mask = np.ones(x.shape[:2]) if mask is None else np.asarray(mask)
     if mask.shape != x.shape[:2]:
         raise ValueError(f"found a mask of shape {mask.shape}; expected {x.shape[:2]}")
-    mask = mask.astype(cell.W_h.dtype)
+    mask = mask.astype(cell.W_x.dtype)
     state = cell.initial(len(x)) if state is None else state
     hs, caches = [], []
     for t in range(x.shape[1]):
@@ -359,7 +359,7 @@ def forward(cell, x, mask=None, state=None):
         state = tuple(real * s + (1 - real) * before for s, before in zip(new, state, strict=True))
         hs.append(state[0])
         caches.append(cache)
-    h = np.stack(hs, axis=1) if hs else np.empty((len(x), 0, cell.units), cell.W_h.dtype)
+    h = np.stack(hs, axis=1) if hs else np.empty((len(x), 0, cell.units), cell.W_x.dtype)
     return Trace(h, state, mask, caches)
 
 

@@ -16,6 +16,7 @@ tests hold the compiled recurrences against :mod:`helpers.cells`, and the layers
 
 import math
 import os
+import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -29,6 +30,8 @@ from keras import ops
 from numba import njit, types
 from numba.extending import overload, register_jitable
 from threadpoolctl import threadpool_limits
+
+from helpers import scans
 
 # Parts of a batch share the cores; a second thread of BLAS in each would only be in the way.
 threadpool_limits(1, "blas")
@@ -476,6 +479,152 @@ class LSTM(_Packed, keras.layers.LSTM):
 @keras.saving.register_keras_serializable("helpers")
 class GRU(_Packed, keras.layers.GRU):
     """:class:`keras.layers.GRU` on the real steps alone, resetting after the product."""
+
+
+# --- Recurrences whose gates read the input alone ---------------------------------------------
+
+
+@tf.custom_gradient
+def linear_recurrence(a, b):
+    """Return all states of ``c_t = a_t c_before + b_t``: :func:`helpers.scans.linear_loop`.
+
+    Parameters
+    ----------
+    a, b : tensor, shape (batch, time, n)
+        Real or complex.
+
+    Returns
+    -------
+    tensor, shape (batch, time, n)
+    """
+    c = tf.numpy_function(scans.linear_loop, [a, b], b.dtype, stateful=False)
+    c.set_shape(b.shape)
+
+    def gradient(d_c):
+        delta = tf.numpy_function(scans.linear_loop_back, [a, d_c], b.dtype, stateful=False)
+        delta.set_shape(b.shape)
+        before = tf.pad(c[:, :-1], [[0, 0], [1, 0], [0, 0]])
+        return tf.math.conj(before) * delta, delta
+
+    return c, gradient
+
+
+def _pick(steps, last):
+    return tf.gather(steps, last, batch_dims=1)
+
+
+class _Scanned(keras.layers.Layer):
+    """A layer with the weights, by name, and the equations of a cell of :mod:`helpers.scans`."""
+
+    def __init__(self, units, return_sequences=False, go_backwards=False, **options):
+        super().__init__(**options)
+        self.units, self.return_sequences, self.go_backwards = units, return_sequences, go_backwards
+        self.return_state = self.stateful = False  # what keras.layers.Bidirectional asks
+        self.supports_masking, self.supports_jit = True, False
+
+    def get_config(self):
+        """Return what the layer is made from."""
+        own = ("units", "return_sequences", "go_backwards")
+        return super().get_config() | {name: getattr(self, name) for name in own}
+
+    def build(self, shape):
+        """Draw the weights as the cell does, from the seed that Keras was given."""
+        rng = np.random.default_rng(random.getrandbits(32))
+        cell = scans.SCANS[type(self).__name__].random(rng, shape[-1], self.units)
+        self.weight = {
+            name: self.add_weight(
+                shape=start.shape, initializer=keras.initializers.Constant(start), name=name
+            )
+            for name, start in cell.weights.items()
+        }
+
+    def compute_output_shape(self, shape):
+        """(batch, time, n), or (batch, n) of the last step."""
+        return (*shape[: 1 + self.return_sequences], self.units)
+
+    def compute_mask(self, sequences, mask=None):
+        """Hand the mask on where time goes on."""
+        return mask if self.return_sequences else None
+
+    def call(self, sequences, initial_state=None, mask=None, training=False):
+        """Run over a batch (batch, time, m); to (batch, time, n), or (batch, n) of the last step.
+
+        At padding the states returned are zero.
+        """
+        if initial_state is not None:
+            raise ValueError("found an initial_state; expected None: these layers start from 0")
+        if mask is None:
+            mask = tf.ones(tf.shape(sequences)[:2], bool)
+        if self.go_backwards:
+            sequences, mask = sequences[:, ::-1], mask[:, ::-1]
+        weight = {name: tf.convert_to_tensor(variable) for name, variable in self.weight.items()}
+        a, b, read_from = self._coefficients(_fill_padding(sequences, mask), weight)
+        # At padding the state stays as it is.
+        a, b = _fill_padding(a, mask, 1.0), _fill_padding(b, mask)
+        c = linear_recurrence(a, b)
+        if self.return_sequences:
+            return _fill_padding(self._read(c, read_from, weight), mask)
+        last = tf.reduce_max(tf.where(mask, tf.range(tf.shape(mask)[1]), 0), axis=1)
+        return self._read(_pick(c, last), [_pick(each, last) for each in read_from], weight)
+
+    def _read(self, c, read_from, weight):
+        return c
+
+
+@keras.saving.register_keras_serializable("helpers")
+class MinGRU(_Scanned):
+    """:class:`helpers.scans.MinGRU`, with a logistic update gate."""
+
+    def _coefficients(self, x, weight):
+        a_z, h_tilde = tf.split(x @ weight["W_x"] + weight["b"], 2, axis=-1)
+        z = tf.sigmoid(a_z)
+        return z, (1 - z) * h_tilde, []
+
+
+@keras.saving.register_keras_serializable("helpers")
+class MinLSTM(_Scanned):
+    """:class:`helpers.scans.MinLSTM`."""
+
+    def _coefficients(self, x, weight):
+        a_i, a_f, h_tilde = tf.split(x @ weight["W_x"] + weight["b"], 3, axis=-1)
+        i, f = tf.sigmoid(a_i), tf.sigmoid(a_f)
+        return f / (f + i), i / (f + i) * h_tilde, []
+
+
+@keras.saving.register_keras_serializable("helpers")
+class LRU(_Scanned):
+    """:class:`helpers.scans.LRU`."""
+
+    def _coefficients(self, x, weight):
+        rate = tf.exp(weight["nu"])
+        real, imaginary = tf.split(x @ weight["W_x"], 2, axis=-1)
+        scale = tf.sqrt(-tf.math.expm1(-2 * rate))
+        b = tf.complex(scale * real, scale * imaginary)
+        a = tf.exp(tf.complex(-rate, weight["theta"])) + tf.zeros_like(b)
+        return a, b, [x @ weight["W_skip"] + weight["b"]]
+
+    def _read(self, c, read_from, weight):
+        both = tf.concat([tf.math.real(c), tf.math.imag(c)], axis=-1)
+        return tf.tanh(both @ weight["W_c"] + read_from[0])
+
+
+@keras.saving.register_keras_serializable("helpers")
+class Selective(_Scanned):
+    """:class:`helpers.scans.Selective`."""
+
+    def _coefficients(self, x, weight):
+        n, k = weight["alpha"].shape
+        v, a_step, B, C = tf.split(x @ weight["W_x"] + weight["b"], [n, n, k, k], axis=-1)
+        step = tf.nn.softplus(a_step)
+        flat = [*tf.unstack(tf.shape(x))[:2], n * k]
+        a = tf.exp(-step[..., None] * tf.exp(weight["alpha"]))
+        b = (step * v)[..., None] * B[..., None, :]
+        return tf.reshape(a, flat), tf.reshape(b, flat), [C, v]
+
+    def _read(self, c, read_from, weight):
+        C, v = read_from
+        c = tf.reshape(c, [*tf.unstack(tf.shape(c))[:-1], *weight["alpha"].shape])
+        return tf.reduce_sum(c * C[..., None, :], axis=-1) + weight["skip"] * v
 
 
 # --- Convolution, attention, pooling, distortion ----------------------------------------------

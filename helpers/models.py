@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 CELLS = ("SimpleRNN", "LSTM", "GRU")
-LAYERS = (*CELLS, "Conv1D", "Transformer")
+SCANS = ("MinGRU", "MinLSTM", "LRU", "Selective")
+LAYERS = (*CELLS, "Conv1D", "Transformer", *SCANS)
 
 
 class Architecture(NamedTuple):
@@ -83,7 +84,8 @@ def build(
     Parameters
     ----------
     layer : str
-        What the hidden layers are: ``SimpleRNN``, ``LSTM`` or ``GRU``; ``Conv1D`` (width 5) or
+        What the hidden layers are: ``SimpleRNN``, ``LSTM`` or ``GRU``; ``MinGRU``, ``MinLSTM``,
+        ``LRU`` or ``Selective``, whose gates read the input alone; ``Conv1D`` (width 5) or
         ``Transformer`` (encoder blocks), which need an architecture that pools.
     architecture : Architecture
     features, classes : int
@@ -97,7 +99,7 @@ def build(
     augment : sequence of keras.layers.Layer
         What distorts the input in training.
     recurrent : module, optional
-        Where the recurrent layers come from: :mod:`keras.layers` if not given, or
+        Where the layers of :data:`CELLS` come from: :mod:`keras.layers` if not given, or
         :mod:`helpers.layers`, which computes the same and spends no time on padding.
 
     Returns
@@ -112,11 +114,12 @@ def build(
     """
     import keras
 
+    from helpers import layers
     from helpers.layers import EncoderBlock, MaskedConv1D, MeanMaxPooling, PositionEncoding
 
     if layer not in LAYERS:
         raise ValueError(f"found layer {layer!r}; expected one of {', '.join(LAYERS)}")
-    if layer not in CELLS and (architecture.bidirectional or not architecture.pooling):
+    if layer not in (*CELLS, *SCANS) and (architecture.bidirectional or not architecture.pooling):
         raise ValueError(
             f"{layer}: found architecture {architecture.number}, with a last or a backward state; "
             f"expected one that pools over time"
@@ -129,9 +132,10 @@ def build(
     for i, (units, dropout) in enumerate(
         zip(architecture.units, architecture.dropout, strict=True)
     ):
-        if layer in CELLS:
+        if layer in (*CELLS, *SCANS):
             every = architecture.pooling or i < last
-            one = getattr(recurrent or keras.layers, layer)(units, return_sequences=every)
+            source = layers if layer in SCANS else recurrent or keras.layers
+            one = getattr(source, layer)(units, return_sequences=every)
             stack.append(keras.layers.Bidirectional(one) if architecture.bidirectional else one)
         elif layer == "Conv1D":
             stack.append(MaskedConv1D(units, 5, activation="relu"))
