@@ -8,12 +8,22 @@ from pathlib import Path
 
 import pandas as pd
 
+from experiments import scan_costs
 from experiments.baselines import score_baselines
 from experiments.costs import sweep_costs
-from experiments.plan import PLAN, planned_memory_runs, planned_runs
+from experiments.plan import (
+    MEMORY_UNITS,
+    PLAN,
+    chosen_rates,
+    planned_memory_pilots,
+    planned_memory_runs,
+    planned_runs,
+    planned_scan_pilots,
+    planned_scan_runs,
+)
 from experiments.sweep import BACKENDS, sweep, sweep_memory
 from helpers.data import load_cv_segments, load_handwriting
-from helpers.runs import RESULTS, RUN_FILES, load_tables
+from helpers.runs import MEMORY_FILES, RESULTS, RUN_FILES, SCAN_FILES, load_tables
 
 
 def make_runs(data, out, protocols, limit, **options):
@@ -31,15 +41,38 @@ def make_runs(data, out, protocols, limit, **options):
 
 
 def make_memory_runs(out, limit, **options):
-    """Make runs on the memory tasks, which need no data."""
-    planned = planned_memory_runs()[:limit]
-    return sweep_memory(planned, out, **options), len(planned)
+    """Make runs on the memory tasks, which need no data, width by width: pilots, then the trial."""
+    planned, made = [], 0
+    for units in MEMORY_UNITS:
+        planned += planned_memory_pilots(units)
+        made += sweep_memory(planned[:limit], out, **options)
+        if limit is not None and limit <= len(planned):
+            break
+        planned += planned_memory_runs(units, chosen_rates(load_tables(MEMORY_FILES, out)))
+        made += sweep_memory(planned[:limit], out, **options)
+    return made, len(planned[:limit])
+
+
+def make_scan_runs(out, limit, **options):
+    """Make runs of linear recurrences on tasks, pilots first, and measure what a layer costs."""
+    planned = planned_scan_pilots()
+    made = sweep_memory(planned[:limit], out, SCAN_FILES, **options)
+    if limit is None or limit > len(planned):
+        planned += planned_scan_runs(chosen_rates(load_tables(SCAN_FILES, out)))
+        made += sweep_memory(planned[:limit], out, SCAN_FILES, **options)
+    if limit is None:
+        scan_costs.sweep(out)
+    return made, len(planned[:limit])
 
 
 def main(arguments=None):
     """Parse the command line and sweep."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=("data", "memory"), help="runs on data, or on memory tasks")
+    parser.add_argument(
+        "kind",
+        choices=("data", "memory", "scans"),
+        help="runs on data, on memory tasks, or of linear recurrences on tasks",
+    )
     parser.add_argument("--data", help="a folder or zip with both data sets")
     parser.add_argument("--out", default=RESULTS, help="where the tables are kept")
     names = list(dict.fromkeys(row.protocol for row in PLAN))
@@ -54,7 +87,8 @@ def main(arguments=None):
         if given.kind == "data":
             made, planned = make_runs(given.data, given.out, given.protocols, given.limit, **where)
         else:
-            made, planned = make_memory_runs(given.out, given.limit, **where)
+            make = {"memory": make_memory_runs, "scans": make_scan_runs}[given.kind]
+            made, planned = make(given.out, given.limit, **where)
     except ValueError as error:
         raise SystemExit(str(error)) from None
     print(f"{made} runs made; all {planned} are recorded")

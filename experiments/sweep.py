@@ -113,13 +113,16 @@ def sweep(datasets, planned, folder, **options):
     return len(missing)
 
 
-def sweep_memory(planned, folder, **options):
+def sweep_memory(planned, folder, files=MEMORY_FILES, **options):
     """Make the runs on memory tasks that are not recorded yet.
 
     Parameters
     ----------
     planned : list of experiments.tasks.TaskSettings
-    folder, **options
+    folder : str or Path
+    files : dict
+        The tables that they are recorded in, as in :func:`helpers.runs.load_tables`.
+    **options
         As in :func:`sweep`.
 
     Returns
@@ -129,10 +132,11 @@ def sweep_memory(planned, folder, **options):
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    store.export(MEMORY_FILES, folder)
-    known = set(load_tables(MEMORY_FILES, folder)["runs"]["run"])
-    missing = [(settings,) for settings in planned if settings.name not in known]
-    make(_train_on_task, missing, MEMORY_FILES, folder, **options)
+    store.export(files, folder)
+    # The name says all but the rate, which may have been chosen anew.
+    known = load_tables(files, folder)["runs"].set_index("run").get("learning_rate", {})
+    missing = [(s,) for s in planned if known.get(s.name) != s.learning_rate]
+    make(_train_on_task, missing, files, folder, **options)
     return len(missing)
 
 

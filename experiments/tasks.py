@@ -1,4 +1,4 @@
-"""Tasks that measure memory or the tracking of a state, and training of one layer on them."""
+"""Three tasks that measure memory, and training of one recurrent layer on them."""
 
 import dataclasses
 import sys
@@ -20,7 +20,11 @@ SYMBOLS, REMEMBERED = 4, 5  # of the copy task
 BATCH, JUDGED, EVERY = 32, 250, 100
 # A run ends when it has solved its task; when its lowest error has not fallen by a twentieth for
 # PATIENCE updates; or at the latest after UPDATES.
-UPDATES, PATIENCE, MOVED = 20_000, 4000, 0.95
+UPDATES, PATIENCE, MOVED = 10_000, 3000, 0.95
+PILOT_UPDATES = 1500
+# Gradients that vanish fall below the smallest normal float32, where processors are
+# several times as slow. Their backward pass is done on this multiple of them, a power of two.
+SCALE = 2.0**80
 SMALL = 0.001  # standard deviation of the weights around an identity
 LEARNING_RATES = (0.001, 0.003, 0.01)
 
@@ -111,10 +115,10 @@ def counting_task(rng, batch, lag):
 
 
 def cups_task(rng, batch, lag, cups):
-    """Draw games in which a ball lies under one of some cups, and at each step two may be swapped.
+    """Draw games in which a ball lies under one of some cups, and two may be swapped at each step.
 
-    With two cups: parity, the number of swaps modulo 2. With three: the composition of
-    permutations that do not commute, as in Liu and others (2023).
+    With two cups: parity, the number of swaps modulo 2. With three: swaps that do not commute, the
+    smallest case of the permutations in Merrill and others (2024).
 
     Parameters
     ----------
@@ -126,16 +130,16 @@ def cups_task(rng, batch, lag, cups):
     Returns
     -------
     x : array, shape (batch, lag, 1 + pairs), float32
-        One-hot: nothing happens, or one pair of cups is swapped, all equally frequent.
+        One-hot: nothing happens, or one pair of cups is swapped; all are equally frequent.
     y : array of int, shape (batch, lag)
         Where the ball is after each step; it starts under cup 0.
     """
-    moves = np.tile(np.arange(cups), (1 + cups * (cups - 1) // 2, 1))  # moves[move, from] = to
-    for move, pair in zip(moves[1:], combinations(range(cups), 2), strict=True):
+    pairs = list(combinations(range(cups), 2))
+    moves = np.tile(np.arange(cups), (1 + len(pairs), 1))  # moves[move, from] = to
+    for move, pair in zip(moves[1:], pairs, strict=True):
         move[list(pair)] = pair[::-1]
     chosen = rng.integers(0, len(moves), (batch, lag))
-    y = np.empty((batch, lag), int)
-    ball = np.zeros(batch, int)
+    y, ball = np.empty((batch, lag), int), np.zeros(batch, int)
     for t in range(lag):
         y[:, t] = ball = moves[chosen[:, t], ball]
     return np.eye(len(moves), dtype=np.float32)[chosen], y
@@ -203,19 +207,21 @@ TASKS = {
     "counting": Task(
         counting_task, 3, False, cross_entropy, _share_wrong, 2 / 3, 0.02, (10, 20, 40, 80)
     ),
-    **{
-        f"{cups} cups": Task(
-            partial(cups_task, cups=cups),
-            cups,
-            True,
-            cross_entropy,
-            _share_wrong_at_last,
-            1 - 1 / cups,
-            0.02,
-            (10, 20, 40),
-        )
-        for cups in (2, 3)
-    },
+}
+
+# Tasks that ask for a state which every step may turn into another.
+TRACKING = {
+    f"{cups} cups": Task(
+        partial(cups_task, cups=cups),
+        cups,
+        True,
+        cross_entropy,
+        _share_wrong_at_last,
+        1 - 1 / cups,
+        0.02,
+        (10, 20, 40),
+    )
+    for cups in (2, 3)
 }
 
 
@@ -267,6 +273,9 @@ STARTS = {
     "LSTM, chrono": LSTM,
     "GRU": GRU,
     "GRU, chrono": GRU,
+}
+SCAN_STARTS = {
+    "MinGRU, bias 0": scans.MinGRU,
     "MinGRU": scans.MinGRU,
     "MinGRU, signed": scans.MinGRU,
     "MinLSTM": scans.MinLSTM,
@@ -285,7 +294,8 @@ def new_network(start, rng, features, units, outputs, steps):
     Parameters
     ----------
     start : str
-        One of :data:`STARTS`. The rest is as Keras draws it, or the authors of the start.
+        One of :data:`STARTS` or :data:`SCAN_STARTS`. The rest is as Keras draws it, or the authors
+        of the start.
     rng : numpy.random.Generator
     features, units, outputs : int
     steps : int
@@ -296,8 +306,10 @@ def new_network(start, rng, features, units, outputs, steps):
     helpers.cells.Network
         In float64.
     """
-    signed = {"signed": True} if start.endswith("signed") else {}
-    network = Network.random(rng, STARTS[start], features, [units], outputs, **signed)
+    options = {"longest": 1} if start == "MinGRU, bias 0" else {}
+    options |= {"signed": True} if start.endswith("signed") else {}
+    cell = (STARTS | SCAN_STARTS)[start]
+    network = Network.random(rng, cell, features, [units], outputs, **options)
     b = network.cells[0].b
     if start == "LSTM, bias 0":
         b[:] = 0
@@ -322,9 +334,9 @@ class TaskSettings:
     Attributes
     ----------
     task : str
-        One of :data:`TASKS`.
+        One of :data:`TASKS` or :data:`TRACKING`.
     model : str
-        The cell and how it starts, one of :data:`STARTS`.
+        The cell and how it starts, one of :data:`STARTS` or :data:`SCAN_STARTS`.
     units, lag, seed : int
     learning_rate : float
     pilot : bool
@@ -419,17 +431,22 @@ def loss_and_gradients(network, x, y, task):
     judged, y = (h, y.swapaxes(0, 1)) if task.every_step else (h[-1:], y[None])
     losses, d_a_y = task.loss(judged @ network.W_y + network.b_y, y)
     d_a_y /= losses.size
-    d_h = np.zeros_like(h)
-    d_h[-len(judged) :] = d_a_y @ network.W_y.T
     cell = network.cells[0]
     weights = cell.weights
+    d_h = np.zeros_like(h)
+    d_h[-len(judged) :] = d_a_y @ network.W_y.T
     if isinstance(cell, scans.LinearCell):
-        d_cell = scans.backward(cell, states, d_h.swapaxes(0, 1))[1].values()
+        _, d_weights = scans.backward(cell, states, d_h.swapaxes(0, 1))
+        d_cell = d_weights.values()
     elif packing is None:
         d_cell = _relu_backward(d_h, x, *weights.values(), h)
     else:
-        flat = d_h.reshape(states[0].shape)
-        _, *d_cell = backward(_name(cell), flat, x, packing, *weights.values(), states)
+        for scale in (SCALE, 1):
+            flat = (d_h * h.dtype.type(scale)).reshape(states[0].shape)
+            _, *d_cell = backward(_name(cell), flat, x, packing, *weights.values(), states)
+            if all(np.isfinite(gradient).all() for gradient in d_cell):
+                break
+        d_cell = [gradient / h.dtype.type(scale) for gradient in d_cell]
     gradients = dict(zip((f"0.{name}" for name in weights), d_cell, strict=True))
     gradients["W_y"] = np.tensordot(judged, d_a_y, ((0, 1), (0, 1)))
     return float(losses.mean()), gradients | {"b_y": d_a_y.sum(axis=(0, 1))}
@@ -478,7 +495,7 @@ def _flattened(network):
     return flat, network
 
 
-def train(settings, updates=UPDATES, patience=PATIENCE, progress=True):
+def train(settings, updates=None, patience=PATIENCE, progress=True):
     """Train one network on fresh batches until the task is solved, nothing moves, or the end.
 
     Adam with the norm of the whole gradient clipped to 1. Judged every 100 updates, and after the
@@ -487,8 +504,8 @@ def train(settings, updates=UPDATES, patience=PATIENCE, progress=True):
     Parameters
     ----------
     settings : TaskSettings
-    updates : int
-        At most.
+    updates : int, optional
+        At most; 10,000 if not given, and 1500 for a pilot.
     patience : int
         The run ends if its lowest error has not fallen by a twentieth in so many updates.
     progress : bool
@@ -503,7 +520,8 @@ def train(settings, updates=UPDATES, patience=PATIENCE, progress=True):
     network : Network
     """
     started = time.process_time()
-    task = TASKS[settings.task]
+    updates = updates or (PILOT_UPDATES if settings.pilot else UPDATES)
+    task = (TASKS | TRACKING)[settings.task]
     rng = np.random.default_rng(list(settings.name.encode()))
     x_judged, y_judged = task.draw(rng, JUDGED, settings.lag)
     steps, features = x_judged.shape[1:]
@@ -546,7 +564,7 @@ def train(settings, updates=UPDATES, patience=PATIENCE, progress=True):
         "run": settings.name,
         **dataclasses.asdict(settings),
         "updates": update,
-        "error": curve["error"].iloc[-1],
+        "error": curve["error"].iloc[-1] if len(curve) else np.inf,
         **longer,
         "solved": ended == "solved",
         "ended": ended,

@@ -14,6 +14,7 @@ RESULTS = DATA / "results"
 # The last table of each kind has one row a run.
 RUN_FILES = {"curves": "curves.csv.bz2", "predictions": "predictions.csv.bz2", "runs": "runs.csv"}
 MEMORY_FILES = {"curves": "memory_curves.csv.bz2", "runs": "memory_runs.csv"}
+SCAN_FILES = {"curves": "scan_curves.csv.bz2", "runs": "scan_runs.csv"}
 
 
 def load_tables(files, folder=RESULTS):
@@ -22,7 +23,8 @@ def load_tables(files, folder=RESULTS):
     Parameters
     ----------
     files : dict
-        :data:`RUN_FILES` (the two data sets) or :data:`MEMORY_FILES` (tasks that measure memory).
+        :data:`RUN_FILES` (the two data sets), :data:`MEMORY_FILES` (tasks that measure memory) or
+        :data:`SCAN_FILES` (the same and others, by linear recurrences).
     folder : str or Path
 
     Returns

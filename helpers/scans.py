@@ -107,6 +107,14 @@ def linear_scan(a, b, start=None):
 # --- Cells ------------------------------------------------------------------------------------
 
 
+def _time_scales(rng, units, longest):
+    """Draw ``log u`` with ``u`` uniform on 1…longest, Tallec and Ollivier (2018).
+
+    A gate ``sigmoid(log u)`` keeps ``u / (u + 1)`` a step, so a unit remembers for about u steps.
+    """
+    return np.log(rng.uniform(1, longest, units))
+
+
 def _by_weights(x, delta):
     """Gradients of ``x W + b`` by ``W`` and ``b``, summed over all leading axes."""
     flat = delta.reshape(-1, delta.shape[-1])
@@ -210,9 +218,27 @@ class MinGRU(LinearCell):
     signed: bool = False
 
     @classmethod
-    def random(cls, rng, features, units, signed=False):
-        """Draw Glorot weights and biases of zero, as Keras does for a GRU's input."""
-        return cls(glorot(rng, features, 2 * units), np.zeros(2 * units), signed)
+    def random(cls, rng, features, units, longest=100, signed=False):
+        """Draw the weights of a layer.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+        features, units : int
+        longest : float
+            Units remember for 1 to so many steps at the start. With 1, all biases are zero, as
+            Keras starts a GRU; those of a signed gate are in any case.
+        signed : bool
+
+        Returns
+        -------
+        MinGRU
+            In float64.
+        """
+        cell = cls(glorot(rng, features, 2 * units), np.zeros(2 * units), signed)
+        if not signed:
+            cell.b[:units] = _time_scales(rng, units, longest)
+        return cell
 
     @property
     def units(self):
@@ -252,10 +278,11 @@ class MinLSTM(LinearCell):
     """
 
     @classmethod
-    def random(cls, rng, features, units, forget_bias=1.0):
-        """Draw Glorot weights; the forget gate's bias is 1, as Keras has it for an LSTM."""
+    def random(cls, rng, features, units, longest=100):
+        """Draw the weights of a layer; parameters as in :meth:`MinGRU.random`."""
         cell = cls(glorot(rng, features, 3 * units), np.zeros(3 * units))
-        cell.b[units : 2 * units] = forget_bias
+        scales = _time_scales(rng, units, longest)
+        cell.b[:units], cell.b[units : 2 * units] = -scales, scales
         return cell
 
     @property
