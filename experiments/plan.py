@@ -207,12 +207,13 @@ SCAN_LAGS = {
     "counting": (40,),
     **dict.fromkeys(TRACKING, (20,)),
 }
-SCAN_MODELS = ("MinGRU", "MinGRU, bias 0", "MinLSTM", "LRU", "Selective")
+SCAN_MODELS = ("MinGRU", "MinLSTM", "LRU", "Selective")
 TRACKING_MODELS = ("SimpleRNN", "LSTM, bias 1", "GRU", "MinGRU, signed")
 
 
 def _scan_models(task):
-    return SCAN_MODELS + (TRACKING_MODELS if task in TRACKING else ())
+    others = {"adding": ("MinGRU, bias 0",), "copy": ("MinGRU, bias 0",)}
+    return SCAN_MODELS + (TRACKING_MODELS if task in TRACKING else others.get(task, ()))
 
 
 def planned_scan_pilots():

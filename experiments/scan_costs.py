@@ -102,21 +102,20 @@ def make_layer(name):
     return run
 
 
-def measure(name, steps, learn):
-    """Return the seconds of processor that a pass takes, and the megabytes that it fills.
+def measure(name, steps):
+    """Return the seconds of processor that passes take, and the megabytes that they fill.
 
     Parameters
     ----------
     name : str
     steps : int
-    learn : bool
-        Forward and backward; or (False) forward alone.
 
     Returns
     -------
     dict
-        ``seconds``, the least of several passes, and ``megabytes``, by which the process grew
-        beyond its size after a pass over 8 steps.
+        ``seconds`` and ``megabytes`` of a pass forward, ``learn_seconds`` and ``learn_megabytes``
+        of one forward and backward. Seconds are the least of several passes; megabytes are by how
+        much the process grew beyond its size after a pass over 8 steps.
     """
     import keras
     import tensorflow as tf
@@ -124,26 +123,32 @@ def measure(name, steps, learn):
     keras.utils.set_random_seed(0)
     layer = make_layer(name)
 
-    def one_pass(x):
-        if not learn:
-            return layer(x)
+    def read(x):
+        return layer(x)
+
+    def learn(x):
         with tf.GradientTape() as tape:
             tape.watch(x)
             loss = tf.reduce_sum(layer(x) ** 2)
         return tape.gradient(loss, x)
 
-    one_pass = tf.function(one_pass)
-    one_pass(tf.random.normal((1, 8, UNITS)))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    passes = {"": tf.function(read), "learn_": tf.function(learn)}
     x = tf.random.normal((1, steps, UNITS))
-    one_pass(x)
-    megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    taken = []
-    while len(taken) < 3 or (sum(taken) < LEAST and len(taken) < 50):
-        started = time.process_time()
+    for one_pass in passes.values():
+        one_pass(x[:, :8])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = {}
+    for kind, one_pass in passes.items():
         one_pass(x)
-        taken.append(time.process_time() - started)
-    return {"seconds": min(taken), "megabytes": megabytes}
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        found[f"{kind}megabytes"] = grown / 1024
+        taken = []
+        while len(taken) < 3 or (sum(taken) < LEAST and len(taken) < 30):
+            started = time.process_time()
+            one_pass(x)
+            taken.append(time.process_time() - started)
+        found[f"{kind}seconds"] = min(taken)
+    return found
 
 
 def sweep(folder, lengths=LENGTHS, layers=LAYERS):
@@ -163,21 +168,15 @@ def sweep(folder, lengths=LENGTHS, layers=LAYERS):
     path = Path(folder) / FILE
     table = pd.read_csv(path) if path.exists() else pd.DataFrame()
     rows = table.to_dict("records")
-    known = {(row["layer"], row["steps"], row["learn"]) for row in rows}
-    missing = [
-        (name, steps, learn)
-        for steps in lengths
-        for learn in (False, True)
-        for name in layers
-        if (name, steps, learn) not in known
-    ]
+    known = {(row["layer"], row["steps"]) for row in rows}
+    missing = [(name, steps) for steps in lengths for name in layers if (name, steps) not in known]
     one = os.environ | dict.fromkeys(ONE_THREAD, "1")
-    for name, steps, learn in missing:
-        print(f"{name}, {steps} steps, {'forward and backward' if learn else 'forward'}")
-        command = [sys.executable, "-m", "experiments.scan_costs", name, str(steps), str(learn)]
+    for name, steps in missing:
+        print(f"{name}, {steps} steps", flush=True)
+        command = [sys.executable, "-m", "experiments.scan_costs", name, str(steps)]
         found = subprocess.run(command, env=one, check=True, capture_output=True, text=True)
         made = json.loads(found.stdout.splitlines()[-1])
-        rows.append({"layer": name, "steps": steps, "learn": learn, **made})
+        rows.append({"layer": name, "steps": steps, **made})
         pd.DataFrame(rows).to_csv(path, index=False, float_format="%.4g")
     return len(missing)
 
@@ -186,6 +185,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("layer", choices=LAYERS)
     parser.add_argument("steps", type=int)
-    parser.add_argument("learn", choices=("True", "False"))
     given = parser.parse_args()
-    print(json.dumps(measure(given.layer, given.steps, given.learn == "True")))
+    print(json.dumps(measure(given.layer, given.steps)))

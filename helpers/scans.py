@@ -451,10 +451,11 @@ class Selective(LinearCell):
         v, step, B, a = (cache[name] for name in ("v", "step", "B", "decay"))
         d_a, d_b, rates = d_a.reshape(a.shape), d_b.reshape(a.shape), np.exp(self.alpha)
         d_product = -d_a * a  # by step times rate
-        d_written = (d_b * B[..., None, :]).sum(axis=-1)  # by step times v
-        d_step = (d_product * rates).sum(axis=-1) + d_written * v
-        d_B = (d_b * (step * v)[..., None]).sum(axis=-2)
-        d_alpha = (d_product * step[..., None] * rates).reshape(-1, *rates.shape).sum(axis=0)
+        d_written = np.einsum("...nk,...k->...n", d_b, B)  # by step times v
+        d_step = np.einsum("...nk,nk->...n", d_product, rates) + d_written * v
+        d_B = np.einsum("...nk,...n->...k", d_b, step * v)
+        flat = d_product.reshape(-1, *rates.shape), step.reshape(-1, self.units)
+        d_alpha = rates * np.einsum("tnk,tn->nk", *flat)
         d_a_step = d_step * sigmoid(cache["a_step"])
         delta = np.concatenate([d_written * step, d_a_step, d_B, np.zeros_like(B)], axis=-1)
         d_W_x, d_bias = _by_weights(cache["x"], delta)
@@ -463,12 +464,13 @@ class Selective(LinearCell):
     def read(self, c, cache):
         """Return ``h`` from ``c`` and what ``x`` says should be read."""
         c = c.reshape(*c.shape[:-1], *self.alpha.shape)
-        return (c * cache["C"][..., None, :]).sum(axis=-1) + self.skip * cache["v"]
+        return np.einsum("...nk,...k->...n", c, cache["C"]) + self.skip * cache["v"]
 
     def read_backward(self, d_h, c, cache):
         """Return gradients by ``c``, ``x`` and the weights, as :meth:`LinearCell.read_backward`."""
         v, C = cache["v"], cache["C"]
-        d_C = (c.reshape(*c.shape[:-1], *self.alpha.shape) * d_h[..., None]).sum(axis=-2)
+        states = c.reshape(*c.shape[:-1], *self.alpha.shape)
+        d_C = np.einsum("...nk,...n->...k", states, d_h)
         parts = [d_h * self.skip, np.zeros_like(v), np.zeros_like(C), d_C]
         delta = np.concatenate(parts, axis=-1)
         d_W_x, d_bias = _by_weights(cache["x"], delta)
