@@ -90,7 +90,7 @@ PLAN += (
     Row(
         "linear",
         SPEECH,
-        dict.fromkeys(SCANS, (1, 4, 8)),
+        dict.fromkeys(SCANS, (1, 8)),
         5,
         VALIDATED_SPEECH | {"scaling": "per_speaker"},
     ),
