@@ -2,7 +2,9 @@
 
 from typing import NamedTuple
 
-from experiments.tasks import TASKS, TaskSettings
+import numpy as np
+
+from experiments.tasks import LEARNING_RATES, STARTS, TASKS, TaskSettings
 from helpers.models import ARCHITECTURES, CELLS
 from helpers.training import PROTOCOLS, RunSettings
 
@@ -83,9 +85,11 @@ PLAN = (
     Row("augmented_refitted", SPEECH, {"LSTM": (10,)}, 10, DISTORTED_SPEECH | {"refit": True}),
 )
 
-# Tasks that measure memory: each of these models at each lag of each task, with these seeds.
-MEMORY_MODELS = (("SimpleRNN", ""), ("LSTM", "0"), ("LSTM", "1"), ("LSTM", "log T"), ("GRU", ""))
+# Tasks that measure memory: every start at each width and lag of each task. Pilot runs with a seed
+# of their own, at the two middle lags, choose a learning rate for each start, task and width.
+MEMORY_UNITS = (32, 64)
 MEMORY_SEEDS = (1, 2, 3, 4, 5)
+PILOT_SEED = 0
 
 
 def planned_runs(protocols=None):
@@ -111,17 +115,72 @@ def planned_runs(protocols=None):
     ]
 
 
-def planned_memory_runs():
-    """Return the settings of every run on a task, seed by seed.
+def planned_memory_pilots(units):
+    """Return the settings of the runs that choose the learning rates of one width.
+
+    Parameters
+    ----------
+    units : int
 
     Returns
     -------
     list of TaskSettings
     """
     return [
-        TaskSettings(name, cell, bias, lag, seed)
+        TaskSettings(name, model, units, lag, PILOT_SEED, rate, pilot=True)
+        for name, task in TASKS.items()
+        for lag in task.lags[1:3]
+        for model in STARTS
+        for rate in LEARNING_RATES
+    ]
+
+
+def chosen_rates(tables):
+    """Choose a learning rate for each start on each task at each width, from pilot runs.
+
+    The one with the lowest error on the way: the logarithm of the error, averaged over the updates
+    of a pilot and over the lags. A run that has solved its task stays where it is, and below
+    *solved* nothing is gained. A rate at which the states overflow is out.
+
+    Parameters
+    ----------
+    tables : dict of pandas.DataFrame
+        As :func:`helpers.runs.load_tables` returns them.
+
+    Returns
+    -------
+    dict
+        ``{(task, model, units): learning rate}``.
+    """
+    pilots = tables["runs"].query("pilot").set_index("run")
+    curves = tables["curves"].query("run in @pilots.index")
+    curves = curves.pivot(index="run", columns="update", values="error").ffill(axis=1)
+    curves = curves.reindex(pilots.index)
+    least = pilots["task"].map({name: task.solved for name, task in TASKS.items()})
+    scores = np.log(curves.clip(lower=least, axis=0)).mean(axis=1)
+    pilots["score"] = scores.where(pilots["ended"] != "overflow", np.inf)
+    choice = ["task", "model", "units"]
+    mean = pilots.groupby([*choice, "learning_rate"])["score"].mean().unstack()
+    return mean.idxmin(axis=1).to_dict()
+
+
+def planned_memory_runs(units, rates):
+    """Return the settings of every run of the trial with one width, seed by seed.
+
+    Parameters
+    ----------
+    units : int
+    rates : dict
+        Of :func:`chosen_rates`.
+
+    Returns
+    -------
+    list of TaskSettings
+    """
+    return [
+        TaskSettings(name, model, units, lag, seed, rates[name, model, units])
         for seed in MEMORY_SEEDS
         for name, task in TASKS.items()
         for lag in task.lags
-        for cell, bias in MEMORY_MODELS
+        for model in STARTS
     ]

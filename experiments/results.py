@@ -10,10 +10,17 @@ import pandas as pd
 
 from experiments.baselines import score_baselines
 from experiments.costs import sweep_costs
-from experiments.plan import PLAN, planned_memory_runs, planned_runs
+from experiments.plan import (
+    MEMORY_UNITS,
+    PLAN,
+    chosen_rates,
+    planned_memory_pilots,
+    planned_memory_runs,
+    planned_runs,
+)
 from experiments.sweep import BACKENDS, sweep, sweep_memory
 from helpers.data import load_cv_segments, load_handwriting
-from helpers.runs import RESULTS, RUN_FILES, load_tables
+from helpers.runs import MEMORY_FILES, RESULTS, RUN_FILES, load_tables
 
 
 def make_runs(data, out, protocols, limit, **options):
@@ -31,9 +38,16 @@ def make_runs(data, out, protocols, limit, **options):
 
 
 def make_memory_runs(out, limit, **options):
-    """Make runs on the memory tasks, which need no data."""
-    planned = planned_memory_runs()[:limit]
-    return sweep_memory(planned, out, **options), len(planned)
+    """Make runs on the memory tasks, which need no data, width by width: pilots, then the trial."""
+    planned, made = [], 0
+    for units in MEMORY_UNITS:
+        planned += planned_memory_pilots(units)
+        made += sweep_memory(planned[:limit], out, **options)
+        if limit is not None and limit <= len(planned):
+            break
+        planned += planned_memory_runs(units, chosen_rates(load_tables(MEMORY_FILES, out)))
+        made += sweep_memory(planned[:limit], out, **options)
+    return made, len(planned[:limit])
 
 
 def main(arguments=None):

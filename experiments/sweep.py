@@ -130,8 +130,9 @@ def sweep_memory(planned, folder, **options):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     store.export(MEMORY_FILES, folder)
-    known = set(load_tables(MEMORY_FILES, folder)["runs"]["run"])
-    missing = [(settings,) for settings in planned if settings.name not in known]
+    # The name says all but the rate, which may have been chosen anew.
+    known = load_tables(MEMORY_FILES, folder)["runs"].set_index("run").get("learning_rate", {})
+    missing = [(s,) for s in planned if known.get(s.name) != s.learning_rate]
     make(_train_on_task, missing, MEMORY_FILES, folder, **options)
     return len(missing)
 
