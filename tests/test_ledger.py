@@ -523,10 +523,18 @@ def test_numbers_of_small_networks():
 
 def trials(**solved):
     """Make up trials: how many of ten each model solves at each of two lags of two tasks."""
-    names = {"lstm": "LSTM, bias 1", "gru": "GRU", "rnn": "SimpleRNN"}
+    names = {"lstm": ("LSTM, bias 1", "LSTM, chrono"), "gru": ("GRU", "GRU, chrono")}
     rows = [
-        {"task": task, "lag": lag, "seed": seed, "model": names[model], "solved": seed < k[task]}
+        {
+            "task": task,
+            "lag": lag,
+            "units": 32,
+            "seed": seed,
+            "model": name,
+            "solved": seed < k[task],
+        }
         for model, k in solved.items()
+        for name in names.get(model, ("SimpleRNN",))
         for task in ("adding", "copy")
         for lag in (25, 50)
         for seed in range(10)

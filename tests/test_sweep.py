@@ -15,13 +15,14 @@ import pytest
 from dask.distributed import Client
 from toys import quick, toy_dataset
 
-from experiments import store, sweep
+from experiments import results, store, sweep
 from experiments.baselines import score_baselines
 from experiments.costs import makespan, sweep_costs
-from experiments.plan import FOLDS, PLAN, planned_memory_runs, planned_runs
+from experiments.plan import FOLDS, MEMORY_UNITS, PLAN, planned_memory_pilots, planned_runs
+from experiments.tasks import STARTS, TASKS, TaskSettings
 from helpers.data import DATA, load_cv_segments, load_handwriting
 from helpers.models import ARCHITECTURES
-from helpers.runs import RUN_FILES, load_tables
+from helpers.runs import MEMORY_FILES, RUN_FILES, load_tables
 from helpers.training import split_validation
 
 FILES = {"curves": "curves.csv.bz2", "runs": "runs.csv"}
@@ -108,7 +109,7 @@ def test_a_curve_without_its_run_is_not_read(tmp_path):
 SWEEP = """
 import sys
 sys.path.insert(0, {tests!r})
-from experiments import store, sweep
+from experiments import results, store, sweep
 from helpers.runs import load_tables
 from test_sweep import FILES, one_run
 store.export(FILES, {folder!r})
@@ -217,26 +218,51 @@ def test_runs_on_other_data_are_not_replaced(toy, tmp_path):
 
 
 def test_memory_runs_that_are_missing_are_made(tmp_path, monkeypatch):
-    planned, made = planned_memory_runs()[:3], []
+    planned, made = planned_memory_pilots(32)[:3], []
 
     def train(settings, progress):
-        made.append(settings.name)
-        row = {"run": settings.name, "error": 0.5}
+        made.append((settings.name, settings.learning_rate))
+        row = {"run": settings.name, "learning_rate": settings.learning_rate, "error": 0.5}
         return row, pd.DataFrame({"run": settings.name, "update": [50], "error": [0.5]}), None
 
     monkeypatch.setattr("experiments.tasks.train", train)
     assert sweep.sweep_memory(planned[:2], tmp_path, processes=1) == 2
     assert sweep.sweep_memory(planned, tmp_path, processes=1) == 1
     assert sweep.sweep_memory(planned, tmp_path, processes=1) == 0
-    assert made == [settings.name for settings in planned]
+    assert made == [(settings.name, settings.learning_rate) for settings in planned]
+    # A run of the trial does not name its rate: with another it takes the old one's place.
+    for rate in (0.01, 0.003):
+        run = TaskSettings("adding", "GRU", 32, 25, 1, rate)
+        assert sweep.sweep_memory([run], tmp_path, processes=1) == 1
+    runs = load_tables(MEMORY_FILES, tmp_path)["runs"].set_index("run")
+    assert len(runs) == 4 and runs.loc[run.name, "learning_rate"] == 0.003
+
+
+def test_pilots_come_before_what_they_choose_rates_for(tmp_path, monkeypatch):
+    made = []
+
+    def sweep_memory(planned, out, **options):
+        made.append(planned)
+        return len(planned)
+
+    monkeypatch.setattr(results, "sweep_memory", sweep_memory)
+    rates = {(t, m, n): 0.003 for t in TASKS for m in STARTS for n in MEMORY_UNITS}
+    monkeypatch.setattr(results, "chosen_rates", lambda tables: rates)
+    assert results.make_memory_runs(tmp_path, 2) == (2, 2)
+    made.clear()
+    _, planned = results.make_memory_runs(tmp_path, None)
+    assert [len(part) for part in made] == [126, 546, 672, 1092] and planned == 1092
+    assert all(s.pilot for s in made[0]) and not any(s.pilot for s in made[1][126:])
+    assert {s.units for s in made[1]} == {MEMORY_UNITS[0]}
+    names = [settings.name for settings in made[-1]]
+    assert len(set(names)) == len(names)
 
 
 # --- The plan ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("runs", [planned_runs(), planned_memory_runs()], ids=["data", "memory"])
-def test_every_planned_run_has_a_name_of_its_own(runs):
-    names = [settings.name for settings in runs]
+def test_every_planned_run_has_a_name_of_its_own():
+    names = [settings.name for settings in planned_runs()]
     assert len(set(names)) == len(names)
 
 
