@@ -90,7 +90,7 @@ PLAN += (
     Row(
         "linear",
         SPEECH,
-        dict.fromkeys(SCANS, (1, 8)),
+        dict.fromkeys(SCANS, (1,)),
         5,
         VALIDATED_SPEECH | {"scaling": "per_speaker"},
     ),
@@ -199,34 +199,30 @@ def planned_memory_runs(units, rates):
     ]
 
 
-# Recurrences whose gates read the input alone, on the memory tasks at one lag each, copying at a
-# longer one too; where a state is to be tracked, the old cells and a gate with a sign as well.
-SCAN_LAGS = {
-    "adding": (100,),
-    "copy": (40, 160),
-    "counting": (40,),
-    **dict.fromkeys(TRACKING, (20,)),
-}
-SCAN_MODELS = ("MinGRU", "MinLSTM", "LRU", "Selective")
-TRACKING_MODELS = ("SimpleRNN", "LSTM, bias 1", "GRU", "MinGRU, signed")
-
-
-def _scan_models(task):
-    others = {"adding": ("MinGRU, bias 0",), "copy": ("MinGRU, bias 0",)}
-    return SCAN_MODELS + (TRACKING_MODELS if task in TRACKING else others.get(task, ()))
+# Recurrences whose gates read the input alone beside those whose gates see the state: on each of
+# the memory tasks at one lag, and where a state is to be tracked. What copies, at a longer lag too.
+SEEING = ("SimpleRNN", "LSTM, bias 1", "GRU")
+NOT_SEEING = ("MinGRU", "MinLSTM", "LRU", "Selective")
+SCAN_PLAN = (
+    ("adding", 100, (*SEEING, *NOT_SEEING, "MinGRU, bias 0")),
+    ("copy", 40, (*SEEING, *NOT_SEEING, "MinGRU, bias 0")),
+    ("counting", 40, SEEING + NOT_SEEING),
+    *((game, 20, (*SEEING, *NOT_SEEING, "MinGRU, signed")) for game in TRACKING),
+    ("copy", 160, ("LRU",)),
+)
 
 
 def planned_scan_pilots():
-    """Return the settings of the runs that choose learning rates, at the shortest lag of a task.
+    """Return the settings of the runs that choose learning rates, at the first lag of a task.
 
     Returns
     -------
     list of TaskSettings
     """
     return [
-        TaskSettings(task, model, MEMORY_UNITS[0], lags[0], PILOT_SEED, rate, pilot=True)
-        for task, lags in SCAN_LAGS.items()
-        for model in _scan_models(task)
+        TaskSettings(task, model, MEMORY_UNITS[0], lag, PILOT_SEED, rate, pilot=True)
+        for task, lag, models in SCAN_PLAN[:-1]
+        for model in models
         for rate in LEARNING_RATES
     ]
 
@@ -247,7 +243,6 @@ def planned_scan_runs(rates):
     return [
         TaskSettings(task, model, units, lag, seed, rates[task, model, units])
         for seed in MEMORY_SEEDS
-        for task, lags in SCAN_LAGS.items()
-        for lag in lags
-        for model in _scan_models(task)
+        for task, lag, models in SCAN_PLAN
+        for model in models
     ]

@@ -174,7 +174,7 @@ def sweep(folder, lengths=LENGTHS, layers=LAYERS):
     for name, steps in missing:
         print(f"{name}, {steps} steps", flush=True)
         command = [sys.executable, "-m", "experiments.scan_costs", name, str(steps)]
-        found = subprocess.run(command, env=one, check=True, capture_output=True, text=True)
+        found = subprocess.run(command, env=one, check=True, capture_output=True, encoding="utf-8")
         made = json.loads(found.stdout.splitlines()[-1])
         rows.append({"layer": name, "steps": steps, **made})
         pd.DataFrame(rows).to_csv(path, index=False, float_format="%.4g")
