@@ -18,7 +18,7 @@ SYMBOLS, REMEMBERED = 4, 5  # of the copy task
 BATCH, JUDGED, EVERY = 32, 250, 100
 # A run ends when it has solved its task; when its lowest error has not fallen by a twentieth for
 # PATIENCE updates; or at the latest after UPDATES.
-UPDATES, PATIENCE, MOVED = 10_000, 3000, 0.95
+UPDATES, PATIENCE, MOVED = 20_000, 3000, 0.95
 PILOT_UPDATES = 1500
 LONGER = (1.5, 2)  # multiples of the lag at which a network is judged once, after training
 # Gradients that vanish fall below the smallest normal float32, where processors are
@@ -440,7 +440,7 @@ def train(settings, updates=None, patience=PATIENCE, progress=True, network=None
     ----------
     settings : TaskSettings
     updates : int, optional
-        At most; 10,000 if not given, and 1500 for a pilot.
+        At most; 20,000 if not given, and 1500 for a pilot.
     patience : int
         The run ends if its lowest error has not fallen by a twentieth in so many updates.
     progress : bool
