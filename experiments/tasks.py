@@ -20,8 +20,9 @@ SYMBOLS, REMEMBERED = 4, 5  # of the copy task
 BATCH, JUDGED, EVERY = 32, 250, 100
 # A run ends when it has solved its task; when its lowest error has not fallen by a twentieth for
 # PATIENCE updates; or at the latest after UPDATES.
-UPDATES, PATIENCE, MOVED = 10_000, 3000, 0.95
+UPDATES, PATIENCE, MOVED = 20_000, 3000, 0.95
 PILOT_UPDATES = 1500
+LONGER = (1.5, 2)  # multiples of the lag at which a network is judged once, after training
 # Gradients that vanish fall below the smallest normal float32, where processors are
 # several times as slow. Their backward pass is done on this multiple of them, a power of two.
 SCALE = 2.0**80
@@ -180,6 +181,9 @@ class Task(NamedTuple):
         An error at or below this one counts as solved.
     lags : tuple of int
         Of the recorded runs.
+    shortest : int or None
+        If given, each batch is of one lag from this one to the run's; otherwise all are of the
+        run's.
     """
 
     draw: object
@@ -190,6 +194,7 @@ class Task(NamedTuple):
     ignorant: float
     solved: float
     lags: tuple
+    shortest: int | None = None
 
 
 TASKS = {
@@ -205,7 +210,7 @@ TASKS = {
     ),
     "copy": Task(copy_task, 5, True, cross_entropy, _share_forgotten, 3 / 4, 0.02, (5, 10, 20, 40)),
     "counting": Task(
-        counting_task, 3, False, cross_entropy, _share_wrong, 2 / 3, 0.02, (10, 20, 40, 80)
+        counting_task, 3, False, cross_entropy, _share_wrong, 2 / 3, 0.02, (10, 20, 40, 80), 4
     ),
 }
 
@@ -495,7 +500,7 @@ def _flattened(network):
     return flat, network
 
 
-def train(settings, updates=None, patience=PATIENCE, progress=True):
+def train(settings, updates=None, patience=PATIENCE, progress=True, network=None):
     """Train one network on fresh batches until the task is solved, nothing moves, or the end.
 
     Adam with the norm of the whole gradient clipped to 1. Judged every 100 updates, and after the
@@ -505,16 +510,19 @@ def train(settings, updates=None, patience=PATIENCE, progress=True):
     ----------
     settings : TaskSettings
     updates : int, optional
-        At most; 10,000 if not given, and 1500 for a pilot.
+        At most; 20,000 if not given, and 1500 for a pilot.
     patience : int
         The run ends if its lowest error has not fallen by a twentieth in so many updates.
     progress : bool
+    network : Network, optional
+        Of one layer, to start from, and left as it is; drawn as the settings say if not given.
 
     Returns
     -------
     row : dict
-        Settings, updates, last error and that on sequences of twice and four times the lag, whether
-        it is solved, how it ended (``solved``, ``still``, ``limit``, ``overflow``), seconds.
+        Settings, updates, last error and that at one and a half times and twice the lag (but of
+        pilots), whether it is solved, how it ended (``solved``, ``still``, ``limit`` or
+        ``overflow``), seconds.
     curve : pandas.DataFrame
         ``run, update, error``.
     network : Network
@@ -525,9 +533,9 @@ def train(settings, updates=None, patience=PATIENCE, progress=True):
     rng = np.random.default_rng(list(settings.name.encode()))
     x_judged, y_judged = task.draw(rng, JUDGED, settings.lag)
     steps, features = x_judged.shape[1:]
-    flat, network = _flattened(
-        new_network(settings.model, rng, features, settings.units, task.outputs, steps)
-    )
+    if network is None:
+        network = new_network(settings.model, rng, features, settings.units, task.outputs, steps)
+    flat, network = _flattened(network)
     adam = Adam(flat, settings.learning_rate)
     curve, ended, lowest, moved = [], "limit", np.inf, 0
     bar = tqdm(
@@ -535,7 +543,8 @@ def train(settings, updates=None, patience=PATIENCE, progress=True):
         bar_format="{desc} {bar:20} update {n} of at most {total}, {elapsed}{postfix}",
     )  # fmt: skip
     for update in range(1, updates + 1):
-        x, y = task.draw(rng, BATCH, settings.lag)
+        lag = rng.integers(task.shortest or settings.lag, settings.lag + 1)
+        x, y = task.draw(rng, BATCH, lag)
         loss, gradients = loss_and_gradients(network, x, y, task)
         if not np.isfinite(loss):
             ended = "overflow"
@@ -557,8 +566,8 @@ def train(settings, updates=None, patience=PATIENCE, progress=True):
     bar.close()
     curve = pd.DataFrame(curve, columns=["run", "update", "error"])
     longer = {}
-    for times in (2, 4):
-        x, y = task.draw(rng, JUDGED, times * settings.lag)
+    for times in () if settings.pilot else LONGER:
+        x, y = task.draw(rng, JUDGED, int(times * settings.lag))
         longer[f"error_at_{times}"] = task.error(outputs(network, x, task), y)
     row = {
         "run": settings.name,

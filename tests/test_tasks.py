@@ -1,5 +1,7 @@
 """The memory tasks, how networks start and train on them, and the recorded runs."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pandas as pd
@@ -190,6 +192,33 @@ def test_a_run_learns_and_is_the_same_again():
     assert {**row, "seconds": 0} == {**again, "seconds": 0}
 
 
+@pytest.mark.parametrize(("shortest", "expected"), [(None, {10}), (4, {4, 5, 6, 7, 8, 9, 10})])
+def test_lags_of_training_and_of_judgement(shortest, expected, monkeypatch):
+    trained, judged = [], []
+
+    def draw(rng, batch, lag):
+        (trained if batch == 32 else judged).append(int(lag))
+        return counting_task(rng, batch, lag)
+
+    monkeypatch.setitem(TASKS, "seen", TASKS["counting"]._replace(draw=draw, shortest=shortest))
+    config = TaskSettings("seen", "GRU", 4, 10, 1, 0.01)
+    row, _, _ = train(config, updates=100, progress=False)
+    assert set(trained) == expected and judged == [10, 15, 20]
+    assert {"error_at_1.5", "error_at_2"} < set(row)
+    pilot, _, _ = train(dataclasses.replace(config, pilot=True), updates=100, progress=False)
+    assert not any(name.startswith("error_at") for name in pilot)
+
+
+def test_a_run_can_start_from_given_weights():
+    given = new_network("LSTM, bias 1", np.random.default_rng(0), 2, 8, 1, 10)
+    before = {name: weight.copy() for name, weight in given.weights.items()}
+    config = TaskSettings("adding", "LSTM, bias 1", 8, 10, 1, 1e-4)
+    _, _, network = train(config, updates=1, progress=False, network=given)
+    for name, weight in network.weights.items():
+        assert np.array_equal(given.weights[name], before[name])
+        assert 0 < abs(weight - before[name]).max() < 2e-4  # one update of Adam
+
+
 def test_a_run_that_does_not_move_ends():
     stuck = TaskSettings("copy", "SimpleRNN", 4, 30, 1, 1e-9)
     row, _, _ = train(stuck, updates=1000, patience=300, progress=False)
@@ -244,6 +273,8 @@ def test_the_recorded_runs_are_the_plan_and_follow_from_their_curves():
         for settings in planned_memory_pilots(units) + planned_memory_runs(units, rates)
     ]
     assert set(runs.index) == {s.name for s in planned} and runs.index.is_unique
+    longer = runs[["error_at_1.5", "error_at_2"]].notna().all(axis=1)
+    assert (longer | runs["pilot"] | (runs["ended"] == "overflow")).all()
     assert all(runs.loc[s.name, "learning_rate"] == s.learning_rate for s in planned)
     for name, curve in curves.groupby("run"):
         row, task = runs.loc[name], TASKS[runs.loc[name, "task"]]
