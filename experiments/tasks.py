@@ -184,6 +184,8 @@ class Task(NamedTuple):
     shortest : int or None
         If given, each batch is of one lag from this one to the run's; otherwise all are of the
         run's.
+    longer : tuple of float
+        Multiples of the lag at which a network is judged once, after training.
     """
 
     draw: object
@@ -195,6 +197,7 @@ class Task(NamedTuple):
     solved: float
     lags: tuple
     shortest: int | None = None
+    longer: tuple = LONGER
 
 
 TASKS = {
@@ -225,6 +228,7 @@ TRACKING = {
         1 - 1 / cups,
         0.02,
         (10, 20, 40),
+        longer=(2, 4),
     )
     for cups in (2, 3)
 }
@@ -520,8 +524,8 @@ def train(settings, updates=None, patience=PATIENCE, progress=True, network=None
     Returns
     -------
     row : dict
-        Settings, updates, last error and that at one and a half times and twice the lag (but of
-        pilots), whether it is solved, how it ended (``solved``, ``still``, ``limit`` or
+        Settings, updates, last error and that at longer lags, as the task says (but of pilots),
+        whether it is solved, how it ended (``solved``, ``still``, ``limit`` or
         ``overflow``), seconds.
     curve : pandas.DataFrame
         ``run, update, error``.
@@ -566,7 +570,7 @@ def train(settings, updates=None, patience=PATIENCE, progress=True, network=None
     bar.close()
     curve = pd.DataFrame(curve, columns=["run", "update", "error"])
     longer = {}
-    for times in () if settings.pilot else LONGER:
+    for times in () if settings.pilot else task.longer:
         x, y = task.draw(rng, JUDGED, int(times * settings.lag))
         longer[f"error_at_{times}"] = task.error(outputs(network, x, task), y)
     row = {
