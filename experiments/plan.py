@@ -205,7 +205,7 @@ SEEING = ("SimpleRNN", "LSTM, bias 1", "GRU")
 NOT_SEEING = ("MinGRU", "MinLSTM", "LRU", "Selective")
 SCAN_PLAN = (
     ("adding", 100, (*SEEING, *NOT_SEEING, "MinGRU, bias 0")),
-    ("copy", 40, (*SEEING, *NOT_SEEING, "MinGRU, bias 0")),
+    ("copy", 20, (*SEEING, *NOT_SEEING, "MinGRU, bias 0")),
     ("counting", 40, SEEING + NOT_SEEING),
     *((game, 20, (*SEEING, *NOT_SEEING, "MinGRU, signed")) for game in TRACKING),
     ("copy", 160, ("LRU",)),
