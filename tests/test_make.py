@@ -86,7 +86,7 @@ def test_results(clone, tmp_path):
     words = ("LIMIT=1", "PROCESSES=1", f"OUT={tmp_path}", "DATA=data/sample")
     assert "1 runs made; all 1 are recorded" in make(clone, "results", *words)
     assert "0 runs made; all 1 are recorded" in make(clone, "results", *words)
-    tables = {"baselines.csv", "costs.csv", "curves.csv.bz2", "predictions.csv.bz2", "runs.csv"}
+    tables = {"costs.csv", "curves.csv.bz2", "predictions.csv.bz2", "runs.csv"}
     assert {path.name for path in tmp_path.iterdir()} == tables
 
 
@@ -94,6 +94,18 @@ def test_memory(clone, tmp_path):
     words = ("LIMIT=1", "PROCESSES=1", f"OUT={tmp_path}")
     assert "1 runs made; all 1 are recorded" in make(clone, "memory", *words)
     assert {p.name for p in tmp_path.iterdir()} == {"memory_curves.csv.bz2", "memory_runs.csv"}
+
+
+def test_baselines(clone, tmp_path):
+    printed = make(clone, "baselines", "LIMIT=2", f"OUT={tmp_path}", "DATA=data/sample")
+    assert printed.count("majority class") == printed.count("length alone") == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"baselines.csv"}
+
+
+def test_chapters_run_on_other_data(clone):
+    printed = make(clone, "others", "NOTEBOOKS=notebooks/10_handwriting_data.ipynb")
+    assert re.search(r"\d+ passed", printed)
+    assert "ಚಾ" in {path.name for path in (clone / "_build/other_data/handwriting").iterdir()}
 
 
 def test_sample_is_made_again_bit_for_bit(clone):
