@@ -77,7 +77,8 @@ def test_its_stored_outputs_come_from_the_reports_data(notebook):
     if not re.search(r"load_(handwriting|cv_segments)\(", code):
         assert "**Data:** none" in prose(notebook)
         return
-    text = "".join(str(out.get("text", "")) for _, out in outputs(notebook))
+    shown = [out.get("text", out.get("data", {}).get("text/plain")) for _, out in outputs(notebook)]
+    text = "\n".join(map(str, shown))
     assert "origin: the report's own data, byte for byte" in text
 
 
