@@ -20,7 +20,7 @@
       clock = on ? setInterval(move, 800) : 0;
       button.setAttribute("aria-pressed", on);
       const sign = on ? "M1 0h3v10H1zM6 0h3v10H6z" : "M1 0l8 5-8 5z";
-      button.innerHTML = `<svg viewBox="0 0 10 10" width="12"><path d="${sign}"/></svg>`;
+      button.innerHTML = `<svg viewBox="0 0 10 10" width="12"><path fill="currentColor" d="${sign}"/></svg>`;
     }
     function move() {
       input.value = +input.value === +input.max ? 0 : +input.value + 1;

@@ -99,6 +99,14 @@ def test_every_figure_has_a_caption_a_name_and_a_description(notebook):
         assert re.search(rf"[`<]{name}[`>]", prose(notebook)), f"{name} is never referred to"
 
 
+def test_every_slider_says_what_to_look_for(notebook):
+    for cell in code_cells(notebook):
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", None) == "slider":
+                options = {keyword.arg: keyword.value for keyword in node.keywords}
+                assert len(options["caption"].value) > 40, cell.source[-80:]
+
+
 def test_every_slider_says_what_it_shows(notebook):
     for _, out in outputs(notebook):
         html = str(out.get("data", {}).get("text/html", ""))

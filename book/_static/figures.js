@@ -21,7 +21,7 @@
     room.focus();
   }
 
-  for (const figure of document.querySelectorAll(".cell_output figure")) {
+  for (const figure of document.querySelectorAll(".cell_output figure:not(.book-slider)")) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "book-enlarge";
