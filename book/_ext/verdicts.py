@@ -32,6 +32,12 @@ def ledger(app):
     return {claim["id"]: [claim[s] for s in SOURCES if s in claim] for claim in claims}
 
 
+def depend_on_ledger(env):
+    """Let the page that is being read be read again when the ledger or its functions change."""
+    for file in (LEDGER, FUNCTIONS):
+        env.note_dependency(str(Path(env.srcdir) / file))
+
+
 def anchor(name):
     """Return the id of a function's section."""
     return f"verdict-{name.replace('_', '-')}"
@@ -42,8 +48,7 @@ class VerdictFunctions(SphinxDirective):
 
     def run(self):
         """Return a section for each function."""
-        self.env.note_dependency(str(Path(self.env.srcdir) / LEDGER))
-        self.env.note_dependency(str(Path(self.env.srcdir) / FUNCTIONS))
+        depend_on_ledger(self.env)
         sections = []
         for name, source in functions(self.env.app).items():
             section = nodes.section(ids=[anchor(name)])
@@ -53,38 +58,42 @@ class VerdictFunctions(SphinxDirective):
         return sections
 
 
-def evidence_of(entry, sources):
+def evidence_of(entry):
     """Return the HTML that says how the evidence of one source was computed."""
     arguments = [f"{key}={value!r}" for key, value in entry.get("with", {}).items()]
     call = f"{entry['by']}({', '.join(['material', *arguments])})"
-    return f"{code(call)}{code(sources[entry['by']])}"
+    return f"{code(call)}<!--{anchor(entry['by'])}-->"
 
 
-def link_verdicts(app, pagename, templatename, context, doctree):
+def link_verdicts(app, doctree):
     """Let each verdict of a page with the ledger lead to the function behind it."""
-    if '<tr id="claim-' not in context.get("body", ""):
+    tables = [raw for raw in doctree.findall(nodes.raw) if ROW.search(raw.astext())]
+    if not tables:
         return
-    claims, sources = ledger(app), functions(app)
-    previews = app.env.metadata[pagename].setdefault("previews", {})
+    depend_on_ledger(app.env)
+    claims = ledger(app)
+    previews = app.env.metadata[app.env.docname].setdefault("previews", {})
+    # Each function once; previews name it where it goes.
+    previews.update({anchor(name): code(source) for name, source in functions(app).items()})
 
     def link(match):
-        key = f"verdict-of-{match[2]}"
+        key, place = f"verdict-of-{match[2]}", f"#claim-{match[2]}"
+        previews[key] = "<p>Nothing is computed: the verdict rests on what stands beside it.</p>"
         computed = [entry for entry in claims[match[2]] if "by" in entry]
-        place = f"#claim-{match[2]}"
-        previews[key] = (
-            "<p>Nothing is computed here: the verdict rests on what stands beside it.</p>"
-        )
         if computed:
             place = f"../{PAGE}.html#{anchor(computed[-1]['by'])}"
-            previews[key] = "".join(evidence_of(entry, sources) for entry in computed)
-        link = f'<a class="book-number" id="{key}" href="{escape(place)}">{match[3]}</a>'
-        return f"{match[1]}<b>{link}</b>"
+            previews[key] = "".join(map(evidence_of, computed))
+        verdict = f'<a class="book-number" id="{key}" href="{escape(place)}">{match[3]}</a>'
+        return f"{match[1]}<b>{verdict}</b>"
 
-    context["body"] = ROW.sub(link, context["body"])
+    for raw in tables:
+        linked = ROW.sub(link, raw.astext())
+        raw.clear()
+        raw += nodes.Text(linked)
 
 
 def setup(app):
     """Register with Sphinx."""
     app.add_directive("verdict-functions", VerdictFunctions)
-    app.connect("html-page-context", link_verdicts)
+    app.connect("doctree-read", link_verdicts)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -15,7 +15,8 @@
     const target = address.length > 1 && address[0] === "#"
       && document.getElementById(decodeURIComponent(address.slice(1)));
     const copied = target && target.matches(KINDS) && !target.contains(link) ? target.outerHTML : "";
-    return (stored[link.id] || stored[address] || "")
+    // What several previews share is stored once, and named in a comment where it goes.
+    return (stored[link.id] || stored[address] || "").replace(/<!--(.+?)-->/g, (_, key) => stored[key] || "")
       + (copied.startsWith("<tr") ? `<table>${copied}</table>` : copied);
   }
 
