@@ -232,24 +232,24 @@ def accuracy_table(runs, reported=None):
     Returns
     -------
     pandas.DataFrame
-        Of train, validation (if there was one) and test: means over seeds; of test also the
-        standard deviation over seeds, the interval of the mean and the range.
+        Of test, validation (if there was one) and train: means over seeds; of test also the
+        interval of the mean, the standard deviation over seeds and the range.
     """
     rows = []
     for number, group in runs.groupby("architecture"):
         test = group["test_accuracy"]
         low, high = seed_interval(test)
-        row = {
+        row = {  # what matters most first: on a phone the rest is out of sight
             "architecture": number,
-            "report, train": reported and reported["train_accuracy"][number - 1],
-            "train": group["train_accuracy"].mean(),
-            "validation": group["validation_accuracy"].mean(),
             "report, test": reported and reported["test_accuracy"][number - 1],
             "test": test.mean(),
-            "sd": test.std(),
             "95 % interval": f"{low:.3f} to {high:.3f}",
-            "lowest to highest": f"{test.min():.2f} to {test.max():.2f}",
             "balanced": group["test_balanced_accuracy"].mean(),
+            "sd": test.std(),
+            "lowest to highest": f"{test.min():.2f} to {test.max():.2f}",
+            "validation": group["validation_accuracy"].mean(),
+            "train": group["train_accuracy"].mean(),
+            "report, train": reported and reported["train_accuracy"][number - 1],
         }
         rows.append(row)
     return pd.DataFrame(rows).dropna(axis=1, how="all")

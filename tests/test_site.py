@@ -82,9 +82,100 @@ def test_no_reference_was_left_unresolved(soups):
         assert not soups[page].select(".problematic, .system-message"), page
 
 
+def assigned(file):
+    """Return what a script of the site assigns."""
+    text = (SITE / "_static" / file).read_text(encoding="utf-8")
+    return json.loads(text.partition(" = ")[2].removesuffix(";\n"))
+
+
+# What has a preview: equations, figures, works, words of the glossary, exercises.
+SHOWN = ".math, figure, li, dt, .exercise"
+
+
+def test_links_to_other_pages_have_previews(soups):
+    kinds = set()
+    for page in PAGES:
+        previews, glyphs = assigned(f"previews/{name_of(page)}.js")
+        known = {e["id"] for e in soups[page].select("svg defs [id]")}
+        known |= {e["id"] for e in BeautifulSoup(glyphs, "lxml").select("[id]")}
+        for link in soups[page].select("article a.internal[href*='#']"):
+            path, _, place = unquote(link["href"]).partition("#")
+            if not path or urlsplit(link["href"]).scheme:
+                continue
+            target = soups[(page.parent / path).resolve()].find(id=place)
+            if not target.css.match(SHOWN):
+                continue
+            shown = BeautifulSoup(previews[link["href"]], "lxml")
+            assert target.get_text().strip() in shown.get_text()
+            for use in shown.select("use"):
+                assert use["xlink:href"][1:] in known, (page, link)
+            kinds.add(target.name)
+    assert kinds >= {"div", "dt"}
+
+
+def test_every_number_and_every_verdict_leads_to_its_evidence(soups):
+    for page in CHAPTERS:
+        previews, _ = assigned(f"previews/{name_of(page)}.js")
+        stored = json.loads((ROOT / "notebooks" / f"{page.stem}.ipynb").read_text(encoding="utf-8"))
+        text = "".join("".join(cell["source"]) for cell in stored["cells"])
+        numbers = soups[page].select(".book-number")
+        assert bool(numbers) == ("{eval}`" in text), page
+        for number in numbers:
+            assert number.name == "a" and number["id"] in previews, number
+            assert not number.find_parent("a"), number
+        sentences = [n for n in numbers if n["id"].startswith("number-")]
+        for number in sentences:
+            shown = BeautifulSoup(previews[number["id"]], "lxml")
+            place = soups[page].find(id=number["href"][1:])
+            if place.name == "tr":  # of the ledger
+                assert "claims[" in shown.get_text()
+                continue
+            code = [" ".join(box.get_text().split()) for box in shown.select("pre")]
+            assert len(code) >= 2, number
+            cell = " ".join(place.select_one(".cell_input").get_text().split())
+            assert code[-1].partition(" = ")[0].split(" ")[0] in cell
+    ledger = soups[next(p for p in CHAPTERS if p.name.startswith("15"))].select("#ledger tbody tr")
+    assert len(ledger) > 50
+    assert all(
+        row.select_one("b a.book-number").get_text() == row["data-verdict"] for row in ledger
+    )
+
+
+def test_recorded_tables_behind_a_number_are_named():
+    previews, _ = assigned("previews/notebooks/11_handwriting_experiment.js")
+    assert any("data/results/runs.csv" in preview for preview in previews.values())
+    previews, _ = assigned("previews/notebooks/03_backpropagation_through_time.js")
+    assert not any("data/results" in preview for preview in previews.values())
+
+
+def test_the_search_knows_every_section_and_every_word_of_the_glossary(soups):
+    found = {address for address, *_ in assigned("sections.js")}
+    expected = {
+        f"{name_of(page)}.html#{place['id']}"
+        for page in PAGES
+        for place in soups[page].select("article :is(section[id], dl.glossary dt[id])")
+    }
+    assert found == expected
+    text = " ".join(text for *_, text in assigned("sections.js"))
+    assert "np.tanh" in text and "\\tanh" not in text  # code as it is, formulas as they are read
+
+
+def test_figures_whose_brightness_means_something_have_a_picture_for_the_dark(soups):
+    pairs = 0
+    for page in PAGES:
+        for picture in soups[page].select("figure img.only-dark"):
+            light = picture.find_previous_sibling("img")
+            assert "only-light" in light["class"] and light["alt"] == picture["alt"]
+            assert picture["src"] == light["src"].replace(".png", "_dark.png")
+            assert picture["width"] == light["width"] and picture["loading"] == "lazy"
+            assert (page.parent / picture["src"]).exists()
+            pairs += 1
+    assert pairs >= 5
+
+
 def test_the_site_is_small():
     files = [file for file in SITE.rglob("*") if file.is_file()]
-    assert sum(file.stat().st_size for file in files) < 25e6
+    assert sum(file.stat().st_size for file in files) < 30e6
     assert all(page.stat().st_size < 1e6 for page in PAGES)
 
 

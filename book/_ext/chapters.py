@@ -113,15 +113,14 @@ def outdated(app, env, added, changed, removed):
 
 
 def glossary(env):
-    """Return ``{term in small letters: (label, first sentence of its meaning)}``."""
+    """Return ``{term in small letters: label}``."""
     if GLOSSARY not in env.found_docs:
         raise ExtensionError(f"found no {GLOSSARY}.md; expected the glossary there")
     terms = {}
     for item in env.get_doctree(GLOSSARY).findall(nodes.definition_list_item):
-        meaning = SENTENCE.match(item[-1].astext())
         names = list(item.findall(nodes.term))
         for name in names:
-            terms[name.astext().lower()] = names[0]["ids"][0], meaning.group() if meaning else ""
+            terms[name.astext().lower()] = names[0]["ids"][0]
     return terms
 
 
@@ -148,13 +147,13 @@ def link_terms(app, doctree, docname):
     for text in [t for t in doctree.findall(nodes.Text) if is_open(t)]:
         pieces, at = [], 0
         for match in pattern.finditer(text):
-            label, meaning = terms[match[1].lower()]
+            label = terms[match[1].lower()]
             if label in done:
                 continue
             done.add(label)
             pieces.append(nodes.Text(text[at : match.start()]))
             word = nodes.inline("", match[0])
-            link = make_refnode(app.builder, docname, GLOSSARY, label, word, meaning)
+            link = make_refnode(app.builder, docname, GLOSSARY, label, word)
             link["classes"].append("glossary-link")
             pieces.append(link)
             at = match.end()
