@@ -4,6 +4,7 @@ Sizes and colours come from ``book.mplstyle`` (``plt.style.use("helpers.book")``
 names in ``helpers``.
 """
 
+import base64
 import hashlib
 import html
 import json
@@ -400,7 +401,8 @@ def slider(frames, labels, name, start=None, width=22):
     """Show one of several pictures, chosen by one or more sliders, in a page without a server.
 
     Works by mouse, touch and keyboard, in a notebook and in the built book; printed, it shows the
-    picture it stands at.
+    picture it stands at. Where scripts do not run, as in a notebook that JupyterLab does not trust
+    yet, the first picture is an ordinary image.
 
     Parameters
     ----------
@@ -430,22 +432,26 @@ def slider(frames, labels, name, start=None, width=22):
     start = [n - 1 for n in shape] if start is None else np.atleast_1d(start).tolist()
     first = int(np.ravel_multi_index(start, shape))
     key = "slider-" + "".join(c if c.isalnum() else "-" for c in next(iter(inputs)).lower())
+    still = base64.b64encode(frames[first].encode()).decode()
     stored = json.dumps([frames, labels, list(inputs.values()), shape]).replace("</", "<\\/")
     fields = "".join(
         f'<label style="display:block">{html.escape(title)}'
+        # JupyterLab leaves the arrow keys to what says so.
         f'<input type="range" min="0" max="{len(words) - 1}" value="{at}" '
+        f'data-lm-suppress-shortcuts="true" '
         f'style="width:100%;min-height:1.8rem" aria-valuetext="{html.escape(words[at])}"></label>'
         for (title, words), at in zip(inputs.items(), start, strict=True)
     )
     return HTML(
         f'<figure class="book-slider" id="{key}" style="max-width:{width}rem;margin:0 auto">'
         f'<div role="img" aria-label="{html.escape(labels[first])}" '
-        f'style="background:white;border-radius:6px">{frames[first]}</div>'
+        f'style="background:white;border-radius:6px"><img alt="{html.escape(labels[first])}" '
+        f'style="display:block;width:100%" src="data:image/svg+xml;base64,{still}"></div>'
         f"{fields}<output>{html.escape(labels[first])}</output>"
         f"<script>(function(){{"
         f'var root=document.getElementById("{key}"),stored={stored},'
         f'inputs=root.querySelectorAll("input"),picture=root.querySelector("div"),'
-        f'text=root.querySelector("output");'
+        f'text=root.querySelector("output");picture.innerHTML=stored[0][{first}];'
         f"inputs.forEach(function(input,k){{"
         f'input.addEventListener("input",function(){{var i=0;'
         f"inputs.forEach(function(other,j){{i=i*stored[3][j]+(+other.value);}});"

@@ -1,5 +1,6 @@
 """Each figure shows what its caption says: which value where, under which name."""
 
+import base64
 import json
 import re
 
@@ -359,7 +360,9 @@ def test_a_slider_stands_at_its_last_picture_and_says_so():
     assert shown.get("id") == "slider-how-many-"
     (picture,) = shown.xpath("//*[@role='img']")
     assert picture.get("aria-label") == "one" == shown.find(".//output").text
-    assert picture.find(".//svg").text == "1"
+    still = picture.find("img")  # without a script, and until it has run
+    assert still.get("alt") == "one"
+    assert base64.b64decode(still.get("src").partition("base64,")[2]) == b"<svg>1</svg>"
     (field,) = shown.iter("input")
     assert [field.get(k) for k in ("min", "max", "value", "aria-valuetext")] == [
         "0",
@@ -410,6 +413,7 @@ def test_moving_a_slider_changes_picture_and_words():
         """
     )
     page.eval(shown.find(".//script").text)
+    assert page.eval("picture.innerHTML") == "<svg>3</svg>"
     page.eval('fields[1].value = "2"; fields[1].heard();')
     said = json.loads(
         page.eval(

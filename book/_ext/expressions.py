@@ -4,19 +4,16 @@ Nothing is executed. The values are where JupyterLab's MyST extension keeps them
 metadata under ``user_expressions``.
 """
 
-import ast
 import json
-import re
 from pathlib import Path
 
+import reader
 from docutils import nodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
 logger = logging.getLogger(__name__)
 CELL = 10_000  # myst-nb numbers the lines of the n-th cell from 10,000 n, in directives too
-MINUS = re.compile(r"(?<![\w.)])-(?=\.?\d)")
-POWER = re.compile(r"(?<=\d)e([+-])0*(\d+)")
 
 
 def stored_values(env):
@@ -26,29 +23,14 @@ def stored_values(env):
         cells = []
         if path.suffix == ".ipynb":
             cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        env.temp_data["expressions"] = [
-            {
-                entry["expression"]: entry["result"]["data"]["text/plain"]
-                for entry in cell["metadata"].get("user_expressions", [])
-                if entry["result"]["status"] == "ok"
-            }
-            for cell in cells
-        ]
+        env.temp_data["expressions"] = [reader.stored(cell) for cell in cells]
     return env.temp_data["expressions"]
 
 
-def typeset(text):
+def typeset(value):
     """Return the nodes of a value: no quotes, true minus signs, powers of ten as such."""
-    if text[:1] in "'\"":
-        text = ast.literal_eval(text)
-    pieces, at = [], 0
-    text = MINUS.sub("−", text)
-    for match in POWER.finditer(text):
-        pieces.append(nodes.Text(f"{text[at : match.start()]} × 10"))
-        power = ("−" if match[1] == "-" else "") + match[2]
-        pieces.append(nodes.superscript("", power))
-        at = match.end()
-    return [*pieces, nodes.Text(text[at:])]
+    kinds = nodes.Text, lambda power: nodes.superscript("", power)
+    return [kinds[k % 2](part) for k, part in enumerate(reader.spelled(value)) if part]
 
 
 class Expression(SphinxRole):
