@@ -15,6 +15,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Small matrices: a second thread of BLAS costs more than it brings. TensorFlow has its own.
 export OPENBLAS_NUM_THREADS := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
+# Text is UTF-8, in other people's packages too.
+export PYTHONUTF8 := 1
 with_data = $(if $(DATA),SEQUENCE_DATA="$(abspath $(DATA))")
 
 .PHONY: help book test lab notebooks run results memory sample course-data bench clean \
