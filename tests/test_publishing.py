@@ -50,7 +50,7 @@ def test_what_works_without_make_is_tested_where_make_is_not():
     assert [system.partition("-")[0] for system in systems] == ["windows", "macos"]
     commands = [step["run"] for step in jobs["elsewhere"]["steps"] if "run" in step]
     assert all(command.startswith(("python do.py ", "git ")) for command in commands)
-    named = re.findall(r"\S+/\w+\.(?:py|ipynb)", " ".join(commands))
+    named = re.findall(r"\w+/\w+\.(?:py|ipynb)", " ".join(commands))
     assert named and all((ROOT / name).exists() for name in named)
     assert {*jobs["publish"]["needs"]} == {"test", "elsewhere"}
 
