@@ -15,6 +15,7 @@ from book._ext.reader import (
     ReaderError,
     blocks,
     directives,
+    reading_minutes,
     roles,
     source,
     stored,
@@ -263,6 +264,12 @@ def test_reading_takes_longer_than_running_says():
     listed = re.findall(r"reading (\d+) min · running (\d+) min", text)
     assert len(listed) == len(BOOK.chapters)
     assert all(10 <= int(reading) <= 120 and 1 <= int(running) <= 5 for reading, running in listed)
+
+
+def test_the_readme_says_how_long_reading_takes():
+    minutes = [reading_minutes(notebook["cells"]) for notebook in BOOK.notebooks.values()]
+    words = f"takes {min(minutes)} to {max(minutes)} minutes to read"
+    assert words in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 # --- Working copies ---------------------------------------------------------------------------
