@@ -4,6 +4,7 @@ Sizes and colours come from ``book.mplstyle`` (``plt.style.use("helpers.book")``
 names in ``helpers``.
 """
 
+import base64
 import hashlib
 import html
 import json
@@ -406,7 +407,8 @@ def slider(frames, labels, name, start=None, width=22, caption=""):
 
     Works by mouse, touch and keyboard, in a notebook and in the built book; printed, it shows the
     picture it stands at. A button plays a slider from where it stands to its end, unless the reader
-    has asked the system for less motion.
+    has asked the system for less motion. Where scripts do not run, as in a notebook that JupyterLab
+    does not trust yet, the first picture is an ordinary image.
 
     Parameters
     ----------
@@ -438,13 +440,16 @@ def slider(frames, labels, name, start=None, width=22, caption=""):
     start = [n - 1 for n in shape] if start is None else np.atleast_1d(start).tolist()
     first = int(np.ravel_multi_index(start, shape))
     key = "slider-" + "".join(c if c.isalnum() else "-" for c in next(iter(inputs)).lower())
+    still = base64.b64encode(frames[first].encode()).decode()
     stored = json.dumps([frames, labels, list(inputs.values()), shape]).replace("</", "<\\/")
     # Where the labels are no words for positions, a slider shows its own beside its name.
     shown = "<b>{}</b>" if isinstance(name, dict) else ""
     fields = "".join(
         f'<div style="display:flex;align-items:end;gap:.6rem">'
         f'<label style="flex:1">{html.escape(title)} {shown.format(html.escape(words[at]))}'
+        # JupyterLab leaves the arrow keys to what says so.
         f'<input type="range" min="0" max="{len(words) - 1}" value="{at}" '
+        f'data-lm-suppress-shortcuts="true" '
         f'style="width:100%;min-height:1.8rem" aria-valuetext="{html.escape(words[at])}">'
         "</label></div>"
         for (title, words), at in zip(inputs.items(), start, strict=True)
@@ -458,7 +463,8 @@ def slider(frames, labels, name, start=None, width=22, caption=""):
         '<div style="overflow-x:auto">'
         f'<div role="img" aria-label="{html.escape(labels[first])}" '
         f'style="min-width:{narrowest}px;background:white;border-radius:6px">'
-        f"{frames[first]}</div></div>"
+        f'<img alt="{html.escape(labels[first])}" style="display:block;width:100%" '
+        f'src="data:image/svg+xml;base64,{still}"></div></div>'
         f"{fields}<output>{html.escape(labels[first])}</output>{said}"
-        f"<script>{_SCRIPT}({json.dumps(key)},{stored});</script></figure>"
+        f"<script>{_SCRIPT}({json.dumps(key)},{stored},{first});</script></figure>"
     )

@@ -1,6 +1,7 @@
-(function (key, [frames, labels, words, shape]) {
+(function (key, [frames, labels, words, shape], first) {
   const root = document.getElementById(key), inputs = root.querySelectorAll("input"),
     picture = root.querySelector("[role=img]"), output = root.querySelector("output");
+  picture.innerHTML = frames[first];  // until now an image, for where scripts do not run
   // What does not fit moves sideways, by keyboard too.
   if (picture.parentNode.scrollWidth > picture.parentNode.clientWidth) picture.parentNode.tabIndex = 0;
   inputs.forEach((input, k) => {

@@ -5,12 +5,12 @@ metadata under ``user_expressions``. Each leads to the cell that computed it, an
 by which statements and from which recorded tables.
 """
 
-import ast
 import json
 import re
 from html import escape
 from pathlib import Path
 
+import reader
 from docutils import nodes
 from evidence import Program
 from pygments import highlight
@@ -21,8 +21,6 @@ from sphinx.util.docutils import SphinxRole
 
 logger = logging.getLogger(__name__)
 CELL = 10_000  # myst-nb numbers the lines of the n-th cell from 10,000 n, in directives too
-MINUS = re.compile(r"(?<![\w.)])-(?=\.?\d)")
-POWER = re.compile(r"(?<=\d)e([+-])0*(\d+)")
 
 
 HEADING = re.compile(r"^#+ +(.+)$", re.M)
@@ -39,30 +37,15 @@ def notebook_of(env):
         notebook = {"cells": [], "metadata": {}}
         if path.suffix == ".ipynb":
             notebook = json.loads(path.read_text(encoding="utf-8"))
-        values = [
-            {
-                entry["expression"]: entry["result"]["data"]["text/plain"]
-                for entry in cell["metadata"].get("user_expressions", [])
-                if entry["result"]["status"] == "ok"
-            }
-            for cell in notebook["cells"]
-        ]
+        values = [reader.stored(cell) for cell in notebook["cells"]]
         env.temp_data["expressions"] = notebook, Program(notebook), values
     return env.temp_data["expressions"]
 
 
-def typeset(text):
+def typeset(value):
     """Return the nodes of a value: no quotes, true minus signs, powers of ten as such."""
-    if text[:1] in "'\"":
-        text = ast.literal_eval(text)
-    pieces, at = [], 0
-    text = MINUS.sub("−", text)
-    for match in POWER.finditer(text):
-        pieces.append(nodes.Text(f"{text[at : match.start()]} × 10"))
-        power = ("−" if match[1] == "-" else "") + match[2]
-        pieces.append(nodes.superscript("", power))
-        at = match.end()
-    return [*pieces, nodes.Text(text[at:])]
+    kinds = nodes.Text, lambda power: nodes.superscript("", power)
+    return [kinds[k % 2](part) for k, part in enumerate(reader.spelled(value)) if part]
 
 
 def code(source):
