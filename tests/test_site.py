@@ -182,7 +182,7 @@ def assigned(file):
 
 
 # What has a preview: equations, figures, works, words of the glossary, exercises.
-SHOWN = ".math, figure, li, dt, .exercise"
+SHOWN = ".math, figure, li, dt, .exercise, .citation"
 
 
 def test_links_to_other_pages_have_previews(soups):
