@@ -14,6 +14,7 @@ RESULTS = DATA / "results"
 # The last table of each kind has one row a run.
 RUN_FILES = {"curves": "curves.csv.bz2", "predictions": "predictions.csv.bz2", "runs": "runs.csv"}
 MEMORY_FILES = {"curves": "memory_curves.csv.bz2", "runs": "memory_runs.csv"}
+PEN_FILES = {"runs": "pen.csv"}
 
 
 def load_tables(files, folder=RESULTS):
