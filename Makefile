@@ -121,7 +121,7 @@ $(GRADING): $(INSTALLED) requirements-grading.txt
 	@touch $@
 
 # Built from stored outputs alone: nothing executed, and nothing to do when no page has changed.
-$(SITE): $(INSTALLED) _config.yml _toc.yml $(NOTEBOOKS) \
+$(SITE): $(INSTALLED) _config.yml _toc.yml $(NOTEBOOKS) data/results/pen.json \
 		$(shell find book -type f -not -name '*.pyc')
 	$(BIN)/jupyter-book build . -W -n --keep-going --quiet
 	@touch $@

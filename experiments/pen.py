@@ -322,6 +322,7 @@ def networks(dataset, sample, chosen):
             "settings": dataclasses.asdict(settings),
             "test": try_out(model, read, dataset.test),
             "sample": try_out(model, read, sample.test),
+            "shapes": [w.shape for w in trained],
             "trained": packed(trained),
             "first": packed(first),
         }

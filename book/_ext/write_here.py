@@ -6,6 +6,8 @@ in JupyterLab, the comment shows nothing, and the text around it says what is mi
 
 from pathlib import Path
 
+from sphinx.errors import ExtensionError
+
 MARK = "<!-- write-here -->"
 PANEL = (Path(__file__).parent / "write_here.html").read_text(encoding="utf-8")
 NETWORKS = "data/results/pen.json"
@@ -16,6 +18,8 @@ def put_panel(app, pagename, templatename, context, doctree):
     body = context.get("body", "")
     if MARK not in body:
         return
+    if not (Path(app.srcdir) / NETWORKS).exists():
+        raise ExtensionError(f"{pagename}: found {MARK} and no {NETWORKS}; expected both")
     picture = f'src="{context["pathto"]("_static/write_here.png", 1)}"'
     context["body"] = body.replace(MARK, PANEL.replace('src="write_here.png"', picture))
     app.add_css_file("write_here.css")
@@ -25,8 +29,9 @@ def put_panel(app, pagename, templatename, context, doctree):
 
 def write_networks(app, exception):
     """Write the networks as a script, since a page opened from a disk may not fetch a file."""
-    if exception is None and app.builder.format == "html":
-        text = (Path(app.srcdir) / NETWORKS).read_text(encoding="utf-8")
+    source = Path(app.srcdir) / NETWORKS
+    if exception is None and app.builder.format == "html" and source.exists():
+        text = source.read_text(encoding="utf-8")
         script = Path(app.outdir) / "_static" / "pen.js"
         script.write_text(f"const PEN = {text.strip()};\n", encoding="utf-8")
 

@@ -56,11 +56,9 @@ function product(vector, matrix, start) {
 // From a step and the state before it to the state after it, with all that is computed on the way.
 const CELLS = {
   SimpleRNN: {
-    blocks: 1,
     step: (x, {h}, w) => ({h: product(h, w.W_h, product(x, w.W_x, w.b)).map(Math.tanh)}),
   },
   LSTM: {
-    blocks: 4,
     step(x, {h, c}, w) {
       const n = h.length, a = product(h, w.W_h, product(x, w.W_x, w.b));
       const i = map(n, j => sigmoid(a[j])), f = map(n, j => sigmoid(a[n + j]));
@@ -70,7 +68,6 @@ const CELLS = {
     },
   },
   GRU: {
-    blocks: 3,
     step(x, {h}, w) {
       const n = h.length, a = product(x, w.W_x, w.b.subarray(0, 3 * n));
       const b = product(h, w.W_h, w.b.subarray(3 * n));
@@ -93,14 +90,13 @@ function halfFloats(text) {
 }
 
 function weightsOf(name, text) {
-  const n = PEN.units, columns = CELLS[name].blocks * n, classes = PEN.classes.length;
-  const all = halfFloats(text);
+  const all = halfFloats(text), weights = {};
   let used = 0;
-  const take = count => all.subarray(used, used += count);
-  return {
-    W_x: take(4 * columns), W_h: take(n * columns), b: take(columns * (name === "GRU" ? 2 : 1)),
-    W_y: take(n * classes), b_y: take(classes),
-  };
+  PEN.networks[name].shapes.forEach((shape, k) => {
+    const count = shape.reduce((a, b) => a * b);
+    weights[["W_x", "W_h", "b", "W_y", "b_y"][k]] = all.subarray(used, used += count);
+  });
+  return weights;
 }
 
 // A network in the middle of a stroke: `history` holds its state and probabilities at every step.
@@ -148,7 +144,7 @@ function readStroke(stroke, when = "trained", size = 1) {
 const SCALE = 200;  // of the paper, whose width is 340: one median stroke is 200 wide
 const CENTRE = [170, 118];
 const SHOWN = {SimpleRNN: "RNN", LSTM: "LSTM", GRU: "GRU"};
-const CHART = {left: 26, right: 334, top: 8, bottom: 66};
+const CHART = {left: 44, right: 334, top: 8, bottom: 66};
 const DASHES = ["", "7 3", "7 2 1.5 2", "1.5 3", "12 3"];  // beside the colours of write_here.css
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -161,10 +157,10 @@ const largest = p => p.indexOf(Math.max(...p));
 // The same end after another beginning: the first third of the path is exchanged. The new one is
 // moved to where the old one ended; how far the pen has gone by then differs with the beginning.
 function withBeginning(stroke, other) {
-  const [begin] = cutAtThird(other), [, end] = cutAtThird(stroke);
+  const [begin] = cutAtThird(other), [dropped, end] = cutAtThird(stroke);
   const [x, y] = begin[begin.length - 1];
   const moved = begin.map(([a, b]) => [a - x + end[0][0], b - y + end[0][1]]);
-  return {stroke: [...moved, ...end.slice(1)], kept: end, changed: moved};
+  return {stroke: [...moved, ...end.slice(1)], dropped};
 }
 
 function cutAtThird(stroke) {
@@ -228,7 +224,7 @@ class Panel {
     on("play", "click", () => this.replay());
     on("clear", "click", () => this.begin());
     on("beginning", "change", () => this.finish());
-    on("untrained", "change", () => this.finish());
+    on("when", "change", () => this.finish());
     on("inner", "change", () => this.draw());
     on("slider", "input", () => { this.at = +this.part("slider").value; this.draw(true); });
     this.paper.addEventListener("pointerdown", event => {
@@ -263,14 +259,14 @@ class Panel {
   }
 
   get when() {
-    return this.part("untrained").checked ? "first" : "trained";
+    return this.part("when").value;
   }
 
   // A new stroke, read as it comes.
   begin() {
     cancelAnimationFrame(this.animation);
     this.stroke = [];
-    this.earlier = this.kept = this.changed = null;
+    this.earlier = this.dropped = null;
     this.part("beginning").value = "";
     this.reading = readStroke([], this.when);
     this.at = 0;
@@ -297,12 +293,11 @@ class Panel {
   finish() {
     if (!this.stroke.length) return;
     const other = this.part("beginning").value;
-    this.earlier = this.kept = this.changed = null;
+    this.earlier = this.dropped = null;
     let stroke = this.stroke;
     if (other) {
       this.earlier = readStroke(stroke, this.when);
-      ({stroke, kept: this.kept, changed: this.changed} =
-        withBeginning(stroke, unpack(PEN.guides[other])));
+      ({stroke, dropped: this.dropped} = withBeginning(stroke, unpack(PEN.guides[other])));
     }
     this.reading = readStroke(stroke, this.when);
     this.at = this.steps - 1;
@@ -336,13 +331,14 @@ class Panel {
   draw(say = false) {
     const {along, networks} = this.reading, steps = this.steps, at = Math.min(this.at, steps - 1);
     const written = along.points.map(onPaper);
+    // While the pen moves its own points are drawn, since the next step may be some pixels away.
     this.part("ink").setAttribute("points", line(this.pen != null
       ? this.stroke.map(onPaper) : written.slice(0, at + 1)));
     this.part("rest").setAttribute("points", line(written.slice(Math.max(at, 0))));
-    this.part("changed").setAttribute("points", line((this.changed || []).map(onPaper)));
+    this.part("dropped").setAttribute("points", line((this.dropped || []).map(onPaper)));
     this.part("tip").setAttribute("transform",
       steps ? `translate(${written[at]})` : "translate(-99 -99)");
-    this.part("hint").style.display = steps ? "none" : "";
+    this.part("hint").style.display = this.pen == null ? "" : "none";
     const longest = Math.max(70, steps - 1, this.earlier ? this.earlier.along.points.length - 1 : 0);
     const x = t => CHART.left + (CHART.right - CHART.left) * t / longest;
     const y = p => CHART.bottom - (CHART.bottom - CHART.top) * p;
@@ -374,20 +370,22 @@ class Panel {
   drawInner(at, longest) {
     const [name, what] = this.part("inner").value.split(" ");
     const {history} = this.reading.networks[NAMES.indexOf(name)];
-    const low = "hc".includes(what) ? -1 : 0, canvas = this.part("states");
+    const [low, high] = {h: [-1, 1], c: [-2, 2]}[what] || [0, 1], canvas = this.part("states");
     canvas.width = longest + 1;
     canvas.height = PEN.units;
     const context = canvas.getContext("2d"), image = context.createImageData(longest + 1, PEN.units);
     history.forEach((state, t) => state[what].forEach((value, j) => {
-      const colour = cividis((value - low) / (1 - low));
+      const colour = cividis((value - low) / (high - low));
       image.data.set([...colour, t <= at ? 255 : 90], 4 * (j * (longest + 1) + t));
     }));
     context.putImageData(image, 0, 0);
-    this.part("scale").textContent = `dark ${low ? "−1" : "0"}, light 1`;
+    this.part("scale").textContent = `dark ${low < 0 ? `−${high}` : 0}, light ${high}`;
   }
 
   say(at) {
     const slider = this.part("slider"), output = this.part("said");
+    // What moves the slider is read out as its value, and need not be heard twice.
+    output.setAttribute("aria-live", document.activeElement === slider ? "off" : "polite");
     if (at < 0 || !this.steps) {
       output.textContent = "An empty sheet.";
       slider.setAttribute("aria-valuetext", "nothing written");
@@ -398,9 +396,9 @@ class Panel {
       return `${SHOWN[name]} ${PEN.classes[k]} ${p[k].toFixed(2)}`;
     }).join(", ");
     let words = `Step ${at + 1} of ${this.steps}: ${verdict(this.reading, at)}.`;
-    if (this.earlier && at === this.steps - 1) {
+    if (this.earlier) {
       const before = verdict(this.earlier, this.earlier.along.points.length - 1);
-      words += ` With its own beginning: ${before}.`;
+      words += ` With its own beginning (thin lines): ${before}.`;
     }
     output.textContent = words;
     slider.setAttribute("aria-valuetext", words);
