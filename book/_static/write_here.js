@@ -42,14 +42,18 @@ class Along {
 // --- The cells: the equations of the book, as Keras computes them ---------------------------------
 
 const sigmoid = a => 1 / (1 + Math.exp(-a));
-const map = (n, f) => Float64Array.from({length: n}, (_, j) => f(j));
+function map(n, f) {
+  const out = new Float64Array(n);
+  for (let j = 0; j < n; j++) out[j] = f(j);
+  return out;
+}
 
 // start + vector · matrix; the matrix is stored row by row.
 function product(vector, matrix, start) {
-  const out = Float64Array.from(start), columns = out.length;
-  vector.forEach((v, i) => {
-    for (let j = 0; j < columns; j++) out[j] += v * matrix[i * columns + j];
-  });
+  const out = start.slice(), columns = out.length;
+  for (let i = 0, at = 0; i < vector.length; i++) {
+    for (let j = 0; j < columns; j++, at++) out[j] += vector[i] * matrix[at];
+  }
   return out;
 }
 
@@ -114,7 +118,7 @@ class Network {
   read(features) {
     this.state = CELLS[this.name].step(features, this.state, this.weights);
     const a = product(this.state.h, this.weights.W_y, this.weights.b_y);
-    const largest = Math.max(...a), powers = a.map(v => Math.exp(v - largest));
+    const top = Math.max(...a), powers = a.map(v => Math.exp(v - top));
     const sum = powers.reduce((s, v) => s + v);
     this.history.push({...this.state, p: powers.map(v => v / sum)});
   }
