@@ -53,9 +53,9 @@ def syllables(dataset):
     -------
     dict
         For JSON: the network's ``settings``, its ``test_accuracy``, and ``syllables``, each with
-        its ``label``, ``file``, ``wav``, ``features`` (standardised, tenths) and ``probabilities``
-        (frame by frame, in the order of the classes). The first file of each class that is long
-        enough is taken, whatever the network says of it.
+        its ``label``, ``file``, ``wav``, ``features`` (standardised, at most 3) and
+        ``probabilities`` (frame by frame, in the order of the classes). The first file of each
+        class that is long enough is taken, whatever the network says of it.
     """
     run = fit(dataset, SETTINGS, progress=False)
     train, _ = split_validation(dataset.train, SETTINGS.validation, SETTINGS.seed)
@@ -77,7 +77,7 @@ def syllables(dataset):
                 "label": name,
                 "file": file,
                 "wav": as_wav(sound, rate),
-                "features": np.round(10 * np.clip(x, -3, 3)).astype(int).tolist(),
+                "features": np.clip(x, -3, 3).astype(float).round(1).tolist(),
                 "probabilities": p.round(3).astype(float).round(3).tolist(),
             }
         )

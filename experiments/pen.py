@@ -298,27 +298,27 @@ def flat(points):
 
 
 def networks(dataset, sample, chosen):
-    """Train what was chosen, round its weights to 16 bits, and test it: the page's data.
+    """Train what was chosen, round its weights to 16 bits, and test it.
 
     Parameters
     ----------
     dataset, sample : SequenceDataset
-        What is learned from, and the sample that ships: strokes to trace (its mean strokes) and to
-        replay (the first of its test split) come from there.
+        What is learned from, and the sample that ships.
     chosen : dict
         As from :func:`choose`.
 
     Returns
     -------
     dict
-        For JSON. Strokes are in thousandths of ``size``, about the middle of their box.
+        By layer, for JSON: ``settings``, accuracies on ``test`` and on that of the ``sample``,
+        ``shapes`` of the weights, and these, ``trained`` and at ``first``.
     """
-    page = {"classes": dataset.classes, "units": ONE_LAYER.units[0], "networks": {}}
+    made = {}
     for cell, settings in chosen.items():
         model, first, read, _ = train(dataset, settings)
         trained = [w.astype(np.float16).astype(np.float32) for w in model.get_weights()]
         model.set_weights(trained)
-        page["networks"][cell] = {
+        made[cell] = {
             "settings": dataclasses.asdict(settings),
             "test": try_out(model, read, dataset.test),
             "sample": try_out(model, read, sample.test),
@@ -326,20 +326,38 @@ def networks(dataset, sample, chosen):
             "trained": packed(trained),
             "first": packed(first),
         }
-    size, middle = size_of(dataset.train.x), lambda x: (x.min(axis=0) + x.max(axis=0)) / 2
-    page |= {"spacing": settings.spacing, "size": size, "guides": {}, "strokes": []}
+    return made
+
+
+def drawn_strokes(sample, size):
+    """Return strokes to trace, the mean of each class in train, and to replay, test strokes.
+
+    Parameters
+    ----------
+    sample : SequenceDataset
+    size : float
+        That of the strokes which the networks know.
+
+    Returns
+    -------
+    guides : dict
+        ``{class: x, y, x, y, …}``, in thousandths of ``size`` from the middle of their box.
+    strokes : list of dict
+        ``label``, ``file`` and ``points``, likewise.
+    """
+
+    def placed(x):
+        return (x - (x.min(axis=0) + x.max(axis=0)) / 2) / size
+
+    guides, strokes = {}, []
     for label, name in enumerate(sample.classes):
-        drawn = [
-            resample_by_arc_length((x - middle(x)) / size, 64)
-            for x, y in zip(sample.train.x, sample.train.y, strict=True)
-            if y == label
-        ]
-        page["guides"][name] = flat(np.mean(drawn, axis=0))
+        of_class = [sample.train.x[k] for k in np.flatnonzero(sample.train.y == label)]
+        drawn = [resample_by_arc_length(placed(x), 64) for x in of_class]
+        guides[name] = flat(np.mean(drawn, axis=0))
         for k in np.flatnonzero(sample.test.y == label)[:REPLAYED]:
-            x = sample.test.x[k]
             stroke = {"label": name, "file": sample.test.files[k]}
-            page["strokes"].append(stroke | {"points": flat((x - middle(x)) / size)})
-    return page
+            strokes.append(stroke | {"points": flat(placed(sample.test.x[k]))})
+    return guides, strokes
 
 
 def main(arguments=None):
@@ -355,7 +373,17 @@ def main(arguments=None):
         runs = make_runs(dataset, given.out, given.processes)
     except ValueError as error:
         raise SystemExit(str(error)) from None
-    page = networks(dataset, sample, choose(runs))
+    chosen, size = choose(runs), size_of(dataset.train.x)
+    guides, strokes = drawn_strokes(sample, size)
+    page = {
+        "classes": dataset.classes,
+        "units": ONE_LAYER.units[0],
+        "size": size,
+        "spacing": chosen["LSTM"].spacing,
+        "networks": networks(dataset, sample, chosen),
+        "guides": guides,
+        "strokes": strokes,
+    }
     text = json.dumps(page, separators=(",", ":"), ensure_ascii=False)
     (Path(given.out) / "pen.json").write_text(text + "\n", encoding="utf-8")
 

@@ -486,7 +486,7 @@ def listen(segments, classes):
         curves = [(frames, column) for column in p.T]
         curves[p[-1].argmax()] += (classes[p[-1].argmax()],)
         size = (320, 150)
-        chart = svg_chart(curves, (0, len(p)), (0, 1), "frame", "probability", size=size)
+        chart = svg_chart(curves, (0, len(p)), (0, 1.15), "frame", "probability", size=size)
         words = f"{label}, {len(p)} frames; at the end: {classes[p[-1].argmax()]} {p[-1].max():.2f}"
         stored = json.dumps(
             [[classes[k] for k in p.argmax(axis=1)], p.max(axis=1).round(2).tolist()]
@@ -501,7 +501,7 @@ def listen(segments, classes):
             f"top:0;height:84%;left:14.4%;border-left:2px solid {to_hex('ink')}'></div></div>"
             f"<audio controls aria-label='{label}' style='width:100%;height:2.5rem' "
             f"src='data:audio/wav;base64,{segment['wav']}'></audio><label><input type='checkbox'> "
-            f"four times slower</label> <output></output></figure>"
+            f"four times slower</label> <output style='float:right'></output></figure>"
         )
     return HTML(
         f"<div class='book-listen' style='display:flex;flex-wrap:wrap;gap:1.2rem'>{''.join(parts)}"

@@ -111,24 +111,17 @@ def test_a_run_learns_what_it_is_tested_on():
     )
     few = type(SAMPLE)(**vars(SAMPLE) | {"train": SAMPLE.train.subset(keep)})
     settings = pen.PenSettings("GRU", "along", "cut", 0.1, 1e-2, 0)
-    page = pen.networks(few, SAMPLE, {"GRU": settings})
-    stored = page["networks"]["GRU"]
+    stored = pen.networks(few, SAMPLE, {"GRU": settings})["GRU"]
     assert set(stored["test"]) == set(pen.TRIALS)
     assert stored["test"]["share_100"] > 0.6
-    assert stored["first"] != stored["trained"] and page["spacing"] == 0.1
-    json.dumps(page)
+    assert stored["first"] != stored["trained"]
+    json.dumps(stored)
 
 
 def test_strokes_to_trace_and_to_replay_are_the_samples():
-    fresh = pen.networks(SAMPLE, SAMPLE, {})
-    page = json.loads((RESULTS / "pen.json").read_text(encoding="utf-8"))
-    # In units of the size that the panel's networks know, not of the sample's own.
-    ratio = fresh["size"] / page["size"]
-    for name, points in page["guides"].items():
-        assert np.allclose(points, np.array(fresh["guides"][name]) * ratio, atol=2)
-    for stored, made in zip(page["strokes"], fresh["strokes"], strict=True):
-        assert stored["file"] == made["file"] in SAMPLE.test.files
-        assert np.allclose(stored["points"], np.array(made["points"]) * ratio, atol=2)
+    guides, strokes = pen.drawn_strokes(SAMPLE, PANEL["size"])
+    assert guides == PANEL["guides"]
+    assert strokes == PANEL["strokes"]
 
 
 def test_the_panel_is_small():
@@ -228,7 +221,7 @@ def test_it_is_read_while_it_is_drawn(visit):
     tab.mouse.move(box["x"] + 160, box["y"] + 100, steps=10)
     steps = tab.evaluate("+document.querySelector('.pen-slider').max")
     ink = "document.querySelector('.pen-ink').points.length"
-    assert steps > 5 and tab.evaluate(ink) >= 10
+    assert steps > 3 and tab.evaluate(ink) >= 10
     tab.mouse.move(box["x"] + 160, box["y"] + 180, steps=10)
     assert tab.evaluate("+document.querySelector('.pen-slider').max") > steps
     tab.mouse.up()
@@ -255,7 +248,7 @@ def test_a_finger_draws_and_does_not_scroll(browser):
         touch("touchMove", (100, y))
     touch("touchEnd")
     assert tab.evaluate("scrollY") == scrolled
-    assert tab.evaluate("+document.querySelector('.pen-slider').max") > 10
+    assert tab.evaluate("+document.querySelector('.pen-slider').max") > 5
     context.close()
 
 
@@ -312,7 +305,7 @@ def test_it_works_by_keyboard(browser):
 def test_a_replay_takes_its_time_where_motion_is_welcome(visit):
     tab = visit(COVER)
     tab.locator(".pen-play").click()
-    whole = len(read_along(SAMPLE.test.x[0], PANEL["size"]))
+    whole = len(read_along(SAMPLE.test.x[0], PANEL["size"], PANEL["spacing"]))
     assert tab.evaluate("+document.querySelector('.pen-slider').max") < whole / 2
     tab.wait_for_function("document.querySelector('.pen-said').textContent.includes('Step')")
 

@@ -343,7 +343,8 @@ class Panel {
     this.part("tip").setAttribute("transform",
       steps ? `translate(${written[at]})` : "translate(-99 -99)");
     this.part("hint").style.display = this.pen == null ? "" : "none";
-    const longest = Math.max(70, steps - 1, this.earlier ? this.earlier.along.points.length - 1 : 0);
+    const usual = Math.round(3.5 / PEN.spacing);
+    const longest = Math.max(usual, steps - 1, this.earlier ? this.earlier.along.points.length - 1 : 0);
     const x = t => CHART.left + (CHART.right - CHART.left) * t / longest;
     const y = p => CHART.bottom - (CHART.bottom - CHART.top) * p;
     const curve = (history, k) => line(history.map(({p}, t) => [x(t), y(p[k])]));
