@@ -354,7 +354,8 @@ def test_a_cursor_follows_the_sound(visit):
             """(sound, share) => new Promise(done => {
               sound.addEventListener("seeked", () => setTimeout(done), {once: true});
               const go = () => { sound.currentTime = share * sound.duration; };
-              sound.readyState ? go() : sound.addEventListener("loadedmetadata", go);
+              if (sound.readyState) return go();
+              sound.addEventListener("loadedmetadata", go);
               sound.load();
             })""",
             share,
