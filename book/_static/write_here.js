@@ -11,30 +11,33 @@
 
 class Along {
   constructor(size, spacing) {
-    Object.assign(this, {size, step: spacing * size, travelled: 0, points: []});
+    // `given`: the positions so far; `points`: those read, each after so many `before` it.
+    Object.assign(this, {size, step: spacing * size, travelled: 0, given: [], points: [], before: []});
   }
 
   // Take where the pen is now; return the steps that it has completed, each 4 features.
   add([x, y]) {
-    if (!this.points.length) {
-      this.last = [x, y];
+    const last = this.given[this.given.length - 1];
+    this.given.push([x, y]);
+    if (!last) {
       this.points.push([x, y]);
+      this.before.push(0);
       return [[0, 0, 0, 0]];
     }
-    const [x0, y0] = this.last, distance = Math.hypot(x - x0, y - y0), steps = [];
+    const [x0, y0] = last, distance = Math.hypot(x - x0, y - y0), steps = [];
     const end = this.travelled + distance + 1e-9 * this.size;
     for (let due; distance && (due = this.points.length * this.step) < end; ) {
       const share = Math.min((due - this.travelled) / distance, 1);
       const here = [x0 + share * (x - x0), y0 + share * (y - y0)];
       const first = this.points[0], before = this.points[this.points.length - 1];
       this.points.push(here);
+      this.before.push(this.given.length - 1);
       steps.push([
         (here[0] - first[0]) / this.size, (here[1] - first[1]) / this.size,
         (here[0] - before[0]) / this.step, (here[1] - before[1]) / this.step,
       ]);
     }
     this.travelled += distance;
-    this.last = [x, y];
     return steps;
   }
 }
@@ -334,14 +337,15 @@ class Panel {
   // Show the step that is looked at; `say` it where a screen reader hears it.
   draw(say = false) {
     const {along, networks} = this.reading, steps = this.steps, at = Math.min(this.at, steps - 1);
-    const written = along.points.map(onPaper);
-    // While the pen moves its own points are drawn, since the next step may be some pixels away.
-    this.part("ink").setAttribute("points", line(this.pen != null
-      ? this.stroke.map(onPaper) : written.slice(0, at + 1)));
-    this.part("rest").setAttribute("points", line(written.slice(Math.max(at, 0))));
+    // The ink ends where the step is; while the pen moves, where the pen is.
+    const here = along.points[at], split = this.pen != null ? Infinity : along.before[at];
+    const ink = [...along.given.slice(0, split), ...(split < Infinity ? [here] : [])];
+    const rest = split < Infinity ? [here, ...along.given.slice(split)] : [];
+    this.part("ink").setAttribute("points", line(ink.map(onPaper)));
+    this.part("rest").setAttribute("points", line(rest.map(onPaper)));
     this.part("dropped").setAttribute("points", line((this.dropped || []).map(onPaper)));
     this.part("tip").setAttribute("transform",
-      steps ? `translate(${written[at]})` : "translate(-99 -99)");
+      steps ? `translate(${onPaper(here)})` : "translate(-99 -99)");
     this.part("hint").style.display = this.pen == null ? "" : "none";
     const usual = Math.round(3.5 / PEN.spacing);
     const longest = Math.max(usual, steps - 1, this.earlier ? this.earlier.along.points.length - 1 : 0);
