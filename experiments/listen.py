@@ -53,9 +53,9 @@ def syllables(dataset):
     -------
     dict
         For JSON: the network's ``settings``, its ``test_accuracy``, and ``syllables``, each with
-        its ``label``, ``file``, ``wav``, ``features`` (standardised, at most 3) and
-        ``probabilities`` (frame by frame, in the order of the classes). The first file of each
-        class that is long enough is taken, whatever the network says of it.
+        its ``label``, ``file``, the ``vowel`` that was said, ``wav``, ``features`` (standardised,
+        at most 3) and ``probabilities`` (frame by frame, in the order of the classes). The first
+        file of each class that is long enough is taken, whatever the network says of it.
     """
     run = fit(dataset, SETTINGS, progress=False)
     train, _ = split_validation(dataset.train, SETTINGS.validation, SETTINGS.seed)
@@ -72,10 +72,14 @@ def syllables(dataset):
         (x,) = scale([dataset.test.x[chosen]])
         beginnings = [x[: t + 1] for t in range(len(x))]
         p = predict(run.model, beginnings, PADDING_VALUE["cv_segments"])
+        vowels = maker.VOWELS[
+            name
+        ]  # which of them is said is what the file's generator draws first
         found.append(
             {
                 "label": name,
                 "file": file,
+                "vowel": str(entry.generator().choice(list(vowels), p=list(vowels.values()))),
                 "wav": as_wav(sound, rate),
                 "features": np.clip(x, -3, 3).astype(float).round(1).tolist(),
                 "probabilities": p.round(3).astype(float).round(3).tolist(),

@@ -388,7 +388,8 @@ class Panel {
       image.data.set([...colour, t <= at ? 255 : 90], 4 * (j * (longest + 1) + t));
     }));
     context.putImageData(image, 0, 0);
-    this.part("scale").textContent = `dark ${low < 0 ? `−${high}` : 0}, light ${high}`;
+    this.part("scale").textContent = 
+      `a row a unit; dark ${low < 0 ? `−${high}` : 0}, light ${high}`;
   }
 
   say(at) {
