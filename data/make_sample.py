@@ -21,7 +21,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.signal import fftconvolve, lfilter
 
 from helpers.data import DATA, load_cv_segments, load_handwriting
-from helpers.mfcc import mfcc, synthesise_phonemes
+from helpers.mfcc import frame_signal, mfcc, synthesise_phonemes
 
 SEED = 20261123
 CLASSES = {
@@ -378,14 +378,14 @@ def speak_segment(label, length, speaker, rng):
     signal = signal + noise / noise.std() * voiced * 10 ** (-decibels / 20)
     signal *= rng.uniform(0.1, 0.9) / np.abs(signal).max()
 
-    features = mfcc(signal, rate)
     # Frames of 25 ms every 10 ms: number t is centred at 12.5 + 10 t ms.
     begin, end = ((margin + at) / rate / 0.010 - 1.25 for at in (begin, end))
     centre = begin + (end - begin) * rng.uniform(0.45, 0.55) + rng.normal(0, 1.0)
-    first = int(np.clip(round(centre - length / 2), 0, len(features) - length))
+    frames = len(frame_signal(signal, rate))
+    first = int(np.clip(round(centre - length / 2), 0, frames - length))
     # Frame number t begins at 10 t ms and lasts 25 ms.
     sound = signal[int(0.010 * first * rate) : int((0.010 * (first + length) + 0.015) * rate)]
-    return features[first : first + length], sound, rate
+    return mfcc(signal, rate, slice(first, first + length)), sound, rate
 
 
 # Decimals kept of each feature: of cepstra and energy, of their deltas, of the deltas of those.

@@ -11,6 +11,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from tqdm import tqdm
 
 from experiments import store, tasks
+from experiments.batches import BATCHES
 from experiments.plan import FOLDS
 from helpers import training
 from helpers.runs import MEMORY_FILES, RUN_FILES, load_tables
@@ -173,7 +174,7 @@ def fold_of(dataset, split, seed):
 def _fit(dataset, settings):
     """Fit in a worker and leave the model there: only tables travel back."""
     dataset = fold_of(dataset, settings.split, settings.seed)
-    run = training.fit(dataset, settings, progress=False)
+    run = training.fit(dataset, settings, False, BATCHES[settings.batches])
     keras.backend.clear_session()
     return {
         "curves": run.curve,

@@ -88,8 +88,8 @@ def build(
     architecture : Architecture
     features, classes : int
         Width of a step and number of classes.
-    mask_value : float
-        A step that has this value in all its features is skipped.
+    mask_value : float or None
+        A step that has this value in all its features is skipped; with None, no step is.
     learning_rate : float or keras.optimizers.schedules.LearningRateSchedule
         Of Adam; the report's is 0.001.
     clip : float
@@ -121,7 +121,8 @@ def build(
             f"{layer}: found architecture {architecture.number}, with a last or a backward state; "
             f"expected one that pools over time"
         )
-    stack = [keras.Input((None, features)), keras.layers.Masking(mask_value), *augment]
+    masking = () if mask_value is None else (keras.layers.Masking(mask_value),)
+    stack = [keras.Input((None, features)), *masking, *augment]
     if layer == "Transformer":
         stack += [keras.layers.Dense(architecture.units[0]), PositionEncoding()]
     last = len(architecture.units) - 1

@@ -46,7 +46,7 @@ def scale_keep_aspect(x):
     return ((x - low) / (span or 1)).astype(np.float32)
 
 
-def fit_scaling(method, train):
+def fit_scaling(method, train, groups=None):
     """Return the function that scales a list of sequences, fitted on the training sequences.
 
     Parameters
@@ -54,38 +54,65 @@ def fit_scaling(method, train):
     method : str
         ``none``; ``per_file`` and ``aspect`` (each sequence by itself, nothing is fitted);
         ``global_max`` (each feature divided by its largest magnitude in ``train``);
-        ``standard`` (zero mean, unit variance over all steps of ``train``).
+        ``standard`` (zero mean, unit variance over all steps of ``train``);
+        ``per_speaker`` (the same over all steps of one speaker, or whatever ``groups`` names).
     train : list of arrays, each of shape (T_i, features)
+    groups : array of shape (n,), optional
+        Who each training sequence is of; ``per_speaker`` needs it.
 
     Returns
     -------
     callable
-        Takes and returns a list of arrays of shape (T_i, features), float32.
+        Takes a list of arrays of shape (T_i, features) and, if need be, their groups; returns a
+        list of arrays of the same shapes, float32. A speaker who is not in ``train`` is scaled by
+        the sequences that are given of that speaker, whose labels are not used.
 
     Raises
     ------
     ValueError
-        If ``method`` is none of these.
+        If ``method`` is none of these, or ``groups`` is needed and not given.
     """
     if method == "none":
-        return list
+        return lambda x, groups=None: list(x)
     if method == "per_file":
-        return lambda x: [scale_per_file(sequence) for sequence in x]
+        return lambda x, groups=None: [scale_per_file(sequence) for sequence in x]
     if method == "aspect":
-        return lambda x: [scale_keep_aspect(sequence) for sequence in x]
-    steps = np.concatenate(train)
+        return lambda x, groups=None: [scale_keep_aspect(sequence) for sequence in x]
     if method == "global_max":
-        largest = np.abs(steps).max(axis=0)
+        largest = np.abs(np.concatenate(train)).max(axis=0)
         largest = np.where(largest == 0, 1, largest).astype(np.float32)
-        return lambda x: [sequence / largest for sequence in x]
+        return lambda x, groups=None: [sequence / largest for sequence in x]
     if method == "standard":
-        from sklearn.preprocessing import StandardScaler
+        everyone = _standard_scalers(train, np.zeros(len(train)))[0]
+        return lambda x, groups=None: [_float32(everyone, sequence) for sequence in x]
+    if method == "per_speaker":
+        known = _standard_scalers(train, groups)
 
-        scaler = StandardScaler().fit(steps.astype(np.float64))
-        return lambda x: [scaler.transform(sequence).astype(np.float32) for sequence in x]
+        def scale(x, groups=None):
+            scalers = _standard_scalers(x, groups) | known
+            return [_float32(scalers[g], s) for s, g in zip(x, groups, strict=True)]
+
+        return scale
     raise ValueError(
-        f"found scaling {method!r}; expected none, per_file, aspect, global_max or standard"
+        f"found scaling {method!r}; expected none, per_file, aspect, global_max, standard or "
+        f"per_speaker"
     )
+
+
+def _standard_scalers(x, groups):
+    from sklearn.preprocessing import StandardScaler
+
+    if groups is None:
+        raise ValueError("scaling per_speaker: found no groups; expected one of each sequence")
+    steps = {g: [s for s, other in zip(x, groups, strict=True) if other == g] for g in set(groups)}
+    return {
+        g: StandardScaler().fit(np.concatenate(of_one).astype(np.float64))
+        for g, of_one in steps.items()
+    }
+
+
+def _float32(scaler, sequence):
+    return scaler.transform(sequence).astype(np.float32)
 
 
 # --- Padding and masks ------------------------------------------------------------------------

@@ -9,7 +9,9 @@ import hashlib
 import html
 import io
 import json
+import re
 from numbers import Integral, Real
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -398,11 +400,16 @@ def svg_row(*pictures):
     return f"<svg {box}>{''.join(parts)}</svg>"
 
 
-def slider(frames, labels, name, start=None, width=22):
+_SCRIPT = (Path(__file__).parent / "slider.js").read_text(encoding="utf-8").strip()
+
+
+def slider(frames, labels, name, start=None, width=22, caption=""):
     """Show one of several pictures, chosen by one or more sliders, in a page without a server.
 
     Works by mouse, touch and keyboard, in a notebook and in the built book; printed, it shows the
-    picture it stands at.
+    picture it stands at. A button plays a slider from where it stands to its end, unless the reader
+    has asked the system for less motion. Where scripts do not run, as in a notebook that JupyterLab
+    does not trust yet, the first picture is an ordinary image.
 
     Parameters
     ----------
@@ -417,6 +424,8 @@ def slider(frames, labels, name, start=None, width=22):
         The picture shown first, or the position of each slider; the last if not given.
     width : float
         Largest width, in rem.
+    caption : str
+        What to look for.
 
     Returns
     -------
@@ -432,29 +441,33 @@ def slider(frames, labels, name, start=None, width=22):
     start = [n - 1 for n in shape] if start is None else np.atleast_1d(start).tolist()
     first = int(np.ravel_multi_index(start, shape))
     key = "slider-" + "".join(c if c.isalnum() else "-" for c in next(iter(inputs)).lower())
+    still = base64.b64encode(frames[first].encode()).decode()
     stored = json.dumps([frames, labels, list(inputs.values()), shape]).replace("</", "<\\/")
+    # Where the labels are no words for positions, a slider shows its own beside its name.
+    shown = "<b>{}</b>" if isinstance(name, dict) else ""
     fields = "".join(
-        f'<label style="display:block">{html.escape(title)}'
+        f'<div style="display:flex;align-items:end;gap:.6rem">'
+        f'<label style="flex:1">{html.escape(title)} {shown.format(html.escape(words[at]))}'
+        # JupyterLab leaves the arrow keys to what says so.
         f'<input type="range" min="0" max="{len(words) - 1}" value="{at}" '
-        f'style="width:100%;min-height:1.8rem" aria-valuetext="{html.escape(words[at])}"></label>'
+        f'data-lm-suppress-shortcuts="true" '
+        f'style="width:100%;min-height:1.8rem" aria-valuetext="{html.escape(words[at])}">'
+        "</label></div>"
         for (title, words), at in zip(inputs.items(), start, strict=True)
     )
+    # No word of a picture smaller than 9 pixels: on a phone a row of charts moves sideways.
+    box = re.search(r"viewBox=.\S+ \S+ (\S+)", frames[first])
+    narrowest = round(9 / 11 * float(box[1])) if box else 0
+    said = caption and f"<figcaption>{html.escape(caption)}</figcaption>"
     return HTML(
         f'<figure class="book-slider" id="{key}" style="max-width:{width}rem;margin:0 auto">'
+        '<div style="overflow-x:auto">'
         f'<div role="img" aria-label="{html.escape(labels[first])}" '
-        f'style="background:white;border-radius:6px">{frames[first]}</div>'
-        f"{fields}<output>{html.escape(labels[first])}</output>"
-        f"<script>(function(){{"
-        f'var root=document.getElementById("{key}"),stored={stored},'
-        f'inputs=root.querySelectorAll("input"),picture=root.querySelector("div"),'
-        f'text=root.querySelector("output");'
-        f"inputs.forEach(function(input,k){{"
-        f'input.addEventListener("input",function(){{var i=0;'
-        f"inputs.forEach(function(other,j){{i=i*stored[3][j]+(+other.value);}});"
-        f"picture.innerHTML=stored[0][i];text.textContent=stored[1][i];"
-        f'picture.setAttribute("aria-label",stored[1][i]);'
-        f'input.setAttribute("aria-valuetext",stored[2][k][+input.value]);}});}});'
-        f"}})();</script></figure>"
+        f'style="min-width:{narrowest}px;background:white;border-radius:6px">'
+        f'<img alt="{html.escape(labels[first])}" style="display:block;width:100%" '
+        f'src="data:image/svg+xml;base64,{still}"></div></div>'
+        f"{fields}<output>{html.escape(labels[first])}</output>{said}"
+        f"<script>{_SCRIPT}({json.dumps(key)},{stored},{first});</script></figure>"
     )
 
 

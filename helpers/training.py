@@ -21,7 +21,7 @@ from tqdm.keras import TqdmCallback
 
 from helpers import layers
 from helpers.models import ARCHITECTURES, VARIANTS, augmentation, build
-from helpers.padding import PADDING_VALUE, fit_scaling, padded_batches
+from helpers.padding import PADDED_LENGTH, PADDING_VALUE, fit_scaling, pad, padded_batches
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class RunSettings:
         ``by_speaker`` by speaker. With 0 the run stops by the report's rule
         (:class:`AverageErrorStop`).
     batch_size, max_epochs : int
+    batches : str
+        ``shuffled``, as stock Keras draws them, or another way that is put on trial against it.
     patience : int
         Epochs without a better value of ``monitor`` before early stopping.
     monitor : str
@@ -64,6 +66,11 @@ class RunSettings:
         Whether a training file counts in inverse proportion to the size of its class.
     augment : bool
         Whether training sequences are distorted at random (:func:`helpers.models.augmentation`).
+    masked : bool
+        Whether padding is skipped. If not, every sequence is padded to the longest of both splits
+        (the report's length at least), and padding is read like any step.
+    backwards : bool
+        Whether sequences are read from their end.
     refit : bool
         Whether a second network, from the same start, is trained on the validation files too, for
         as many epochs as validation chose for the first; it is the one that counts.
@@ -87,6 +94,9 @@ class RunSettings:
     class_weights: bool = False
     augment: bool = False
     refit: bool = False
+    batches: str = "shuffled"
+    masked: bool = True
+    backwards: bool = False
 
     @property
     def name(self):
@@ -94,6 +104,11 @@ class RunSettings:
         return "-".join(
             [self.dataset, self.layer, str(self.architecture), self.protocol, str(self.seed)]
         )
+
+    @property
+    def padding_value(self):
+        """What batches are filled up with; NaN, which equals nothing, if no step is masked."""
+        return PADDING_VALUE[self.dataset] if self.masked else np.nan
 
 
 PROTOCOLS = tomllib.loads((Path(__file__).parent / "protocols.toml").read_text(encoding="utf-8"))
@@ -218,7 +233,7 @@ def predict(model, x, value, batch_size=256):
     return model.predict(padded_batches(x, batch_size, value), verbose=0)
 
 
-def fit(dataset, settings, progress=True):
+def fit(dataset, settings, progress=True, make_batches=None):
     """Train one model as its settings say and evaluate it; the test split is used once, at the end.
 
     The same settings, data and versions give the same run on the same machine.
@@ -229,6 +244,9 @@ def fit(dataset, settings, progress=True):
     settings : RunSettings
     progress : bool
         Show a progress bar.
+    make_batches : callable, optional
+        Draws the batches to learn from in place of :func:`helpers.padding.padded_batches`, where
+        the settings ask for another way.
 
     Returns
     -------
@@ -238,19 +256,23 @@ def fit(dataset, settings, progress=True):
         raise ValueError(f"found {dataset.name} data; expected {settings.dataset}")
     if settings.refit and not settings.validation:
         raise ValueError("refit: found validation 0; expected a share that chooses the epochs")
+    if (settings.batches == "shuffled") != (make_batches is None):
+        raise ValueError(f"batches {settings.batches}: found {make_batches} to draw them")
     started = time.process_time()
     train, validation = split_validation(
         dataset.train, settings.validation, settings.seed, settings.split == "by_speaker"
     )
     classes = len(dataset.classes)
-    model, scale, curve, best = _train(settings, classes, train, validation, None, progress)
+    longest = max(PADDED_LENGTH[settings.dataset], *dataset.train.lengths, *dataset.test.lengths)
+    how = settings, classes, longest, make_batches, progress
+    model, prepare, curve, best = _train(train, validation, None, *how)
     if settings.refit:
         train, validation = dataset.train, None
-        model, scale, curve, best = _train(settings, classes, train, None, best, progress)
+        model, prepare, curve, best = _train(train, None, best, *how)
     curve.insert(0, "run", settings.name)
     splits = {"train": train, "validation": validation, "test": dataset.test}
     probabilities = {
-        name: predict(model, scale(split.x), PADDING_VALUE[settings.dataset])
+        name: predict(model, prepare(split), settings.padding_value)
         for name, split in splits.items()
         if split is not None
     }
@@ -289,24 +311,31 @@ def fit(dataset, settings, progress=True):
     return Run(row, curve, predictions, model)
 
 
-def _train(settings, classes, train, validation, epochs, progress):
+def _train(train, validation, epochs, settings, classes, longest, make_batches, progress):
     """Train one model, for a number of epochs if given, else until its rule says stop.
 
     Returns
     -------
     model : keras.Model
-    scale : callable
-        The scaling that was fitted on ``train``.
+    prepare : callable
+        What was fitted on ``train``: from Sequences to the arrays that the model reads.
     curve : pandas.DataFrame
         One row an epoch.
     best : int
         The epoch, counted from 1, that the weights are of.
     """
     keras.utils.set_random_seed(settings.seed)
-    value = PADDING_VALUE[settings.dataset]
-    scale = fit_scaling(settings.scaling, train.x)
-    batches = padded_batches(
-        scale(train.x), settings.batch_size, value, train.y, train.files, shuffle_seed=settings.seed
+    scale = fit_scaling(settings.scaling, train.x, train.groups)
+
+    def prepare(split):
+        x = [s[::-1] if settings.backwards else s for s in scale(split.x, split.groups)]
+        if settings.masked:
+            return x
+        return list(pad(x, PADDING_VALUE[settings.dataset], longest, split.files))
+
+    value = settings.padding_value
+    batches = (make_batches or padded_batches)(
+        prepare(train), settings.batch_size, value, train.y, train.files, shuffle_seed=settings.seed
     )
     rate = settings.learning_rate
     if settings.decay:
@@ -316,7 +345,7 @@ def _train(settings, classes, train, validation, epochs, progress):
         (ARCHITECTURES[settings.dataset] | VARIANTS[settings.dataset])[settings.architecture],
         features=train.x[0].shape[1],
         classes=classes,
-        mask_value=value,
+        mask_value=value if settings.masked else None,
         learning_rate=rate,
         clip=settings.clip,
         augment=augmentation(settings.dataset, settings.seed) if settings.augment else (),
@@ -334,7 +363,7 @@ def _train(settings, classes, train, validation, epochs, progress):
             restore_best_weights=True,
         )
         callbacks.append(stop)
-        x = scale(validation.x)
+        x = prepare(validation)
         held_out = padded_batches(x, 256, value, validation.y, validation.files).cache()
     elif epochs is None:
         callbacks.append(AverageErrorStop())
@@ -355,7 +384,7 @@ def _train(settings, classes, train, validation, epochs, progress):
     curve = pd.DataFrame(history.history)
     curve.insert(0, "epoch", np.arange(1, len(curve) + 1))
     best = len(curve) if validation is None else stop.best_epoch + 1
-    return model, scale, curve, best
+    return model, prepare, curve, best
 
 
 def _prediction_table(run, split, sequences, probabilities, classes):

@@ -61,6 +61,21 @@ def test_standardising_uses_the_training_moments_only():
     assert np.concatenate(scale(shifted)).mean() > 1  # not fitted again on what it scales
 
 
+def test_each_speaker_is_standardised_alone():
+    train, groups = ragged([30, 50, 40], features=3), np.array(["m", "f", "m"])
+    loud = [x * 7 + 5 if g == "f" else x for x, g in zip(train, groups, strict=True)]
+    scale = fit_scaling("per_speaker", loud, groups)
+    scaled = scale(loud, groups)
+    for steps in (scaled[1], np.concatenate([scaled[0], scaled[2]])):
+        assert np.allclose(steps.mean(axis=0), 0, atol=1e-5)
+        assert np.allclose(steps.std(axis=0), 1, atol=1e-5)
+    # One who is known is scaled as in training, one who is not by what is there.
+    assert scale([loud[0] + 100], ["m"])[0].min() > 10
+    assert np.allclose(scale([loud[0] + 100], ["x"])[0].mean(axis=0), 0, atol=1e-4)
+    with pytest.raises(ValueError, match="found no groups"):
+        fit_scaling("per_speaker", loud)
+
+
 def test_an_unknown_scaling_is_refused():
     with pytest.raises(ValueError, match="'minmax'; expected none, per_file"):
         fit_scaling("minmax", ragged([3]))

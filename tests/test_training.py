@@ -9,7 +9,8 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 from toys import quick, toy_dataset
 
-from helpers.padding import padded_batches
+from experiments.batches import BATCHES
+from helpers.padding import mask_of, padded_batches
 from helpers.training import (
     AverageErrorStop,
     fit,
@@ -177,3 +178,42 @@ def test_each_split_is_scored_from_its_own_predictions(toy):
     for name, split in (("train", train), ("validation", held), ("test", toy.test)):
         right = predict(run.model, split.x, 2.0).argmax(axis=1) == split.y
         assert run.row[f"{name}_accuracy"] == pytest.approx(right.mean()), name
+
+
+def test_reading_backwards_is_training_on_reversed_strokes(toy):
+    reverse = lambda s: s.with_x([x[::-1] for x in s.x])  # noqa: E731
+    mirrored = dataclasses.replace(toy, train=reverse(toy.train), test=reverse(toy.test))
+    there = fit(toy, quick(backwards=True), progress=False)
+    back = fit(mirrored, quick(), progress=False)
+    assert there.curve["loss"].tolist() == back.curve["loss"].tolist()
+    assert there.curve["loss"].tolist() != fit(toy, quick(), progress=False).curve["loss"].tolist()
+
+
+def test_without_a_mask_padding_is_read(toy):
+    run = fit(toy, quick(masked=False), progress=False)
+    x = toy.test.x[:2]
+    value, length = 2.0, 178
+    full = np.full((2, length, 2), value, np.float32)
+    for row, s in zip(full, x, strict=True):
+        row[: len(s)] = s
+    known = run.predictions[run.predictions["split"] == "test"].head(2)[["p1", "p2", "p3"]]
+    assert np.allclose(run.model.predict(full, verbose=0), known, atol=1e-3)
+    assert not np.allclose(run.model.predict(full[:, :20], verbose=0), known, atol=1e-2)
+
+
+def test_batches_on_trial_have_to_be_given(toy):
+    with pytest.raises(ValueError, match="by_length: found None"):
+        fit(toy, quick(batches="by_length"), progress=False)
+
+
+@pytest.mark.parametrize("name", ["by_length", "by_length_full", "shuffled_handfuls"])
+def test_batches_on_trial_hold_what_they_say(name, toy):
+    x, y = toy.train.x, toy.train.y
+    batches = list(BATCHES[name](x, 8, 2.0, y, shuffle_seed=1))
+    assert len(batches) == BATCHES[name](x, 8, 2.0, y, shuffle_seed=1).cardinality()
+    sizes = [len(labels) for _, labels in batches]
+    ranges = [np.ptp(mask_of(padded.numpy(), 2.0).sum(axis=1)) for padded, _ in batches]
+    assert set(sizes) == {8} if name == "by_length_full" else sum(sizes) == len(x)
+    assert (max(ranges) <= 5) == name.startswith("by_length")
+    again = list(BATCHES[name](x, 8, 2.0, y, shuffle_seed=1))
+    assert all(np.array_equal(a[1], b[1]) for a, b in zip(batches, again, strict=True))
