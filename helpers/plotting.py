@@ -7,6 +7,7 @@ names in ``helpers``.
 import base64
 import hashlib
 import html
+import io
 import json
 import re
 from numbers import Integral, Real
@@ -467,4 +468,64 @@ def slider(frames, labels, name, start=None, width=22, caption=""):
         f'src="data:image/svg+xml;base64,{still}"></div></div>'
         f"{fields}<output>{html.escape(labels[first])}</output>{said}"
         f"<script>{_SCRIPT}({json.dumps(key)},{stored},{first});</script></figure>"
+    )
+
+
+# --- Sounds -----------------------------------------------------------------------------------
+
+
+def listen(segments, classes):
+    """Let a reader hear segments while a cursor runs over features and what a network says.
+
+    The cursor follows the player, by mouse, touch and keyboard, in a notebook and in the built
+    book, at a quarter of the speed too. Without scripts the sounds and the pictures remain.
+
+    Parameters
+    ----------
+    segments : list of dict
+        Each with its ``label``, ``wav`` (a file in base 64), ``features`` (standardised, shape
+        (T, 39)) and ``probabilities`` after each frame, shape (T, classes).
+    classes : sequence of str
+
+    Returns
+    -------
+    IPython.display.HTML
+    """
+    parts = []
+    for segment in segments:
+        label, p = segment["label"], np.array(segment["probabilities"])
+        file, frames = io.BytesIO(), np.arange(1, len(p) + 1)
+        plt.imsave(file, np.transpose(segment["features"]), vmin=-3, vmax=3, origin="lower")
+        curves = [(frames, column) for column in p.T]
+        curves[p[-1].argmax()] += (classes[p[-1].argmax()],)
+        size = (320, 150)
+        chart = svg_chart(curves, (0, len(p)), (0, 1.15), "frame", "probability", size=size)
+        words = f"{label}, {len(p)} frames; at the end: {classes[p[-1].argmax()]} {p[-1].max():.2f}"
+        stored = json.dumps(
+            [[classes[k] for k in p.argmax(axis=1)], p.max(axis=1).round(2).tolist()]
+        )
+        parts.append(
+            f"<figure data-said='{stored}' style='flex:1 1 17rem;max-width:21rem;margin:0'>"
+            f"<figcaption>{words}</figcaption><div style='position:relative;background:white'>"
+            f"<img alt='The features of {label} as a heat map, {len(p)} frames wide' style='"
+            f"display:block;margin-left:14.4%;width:81.9%;height:6rem;image-rendering:pixelated' "
+            f"src='data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}'>"
+            f"<div role='img' aria-label='{words}'>{chart}</div><div style='position:absolute;"
+            f"top:0;height:84%;left:14.4%;border-left:2px solid {to_hex('ink')}'></div></div>"
+            f"<audio controls aria-label='{label}' style='width:100%;height:2.5rem' "
+            f"src='data:audio/wav;base64,{segment['wav']}'></audio><label><input type='checkbox'> "
+            f"four times slower</label> <output style='float:right'></output></figure>"
+        )
+    return HTML(
+        f"<div class='book-listen' style='display:flex;flex-wrap:wrap;gap:1.2rem'>{''.join(parts)}"
+        "<script>document.currentScript.parentElement.querySelectorAll('figure').forEach("
+        "function(root){var said=JSON.parse(root.dataset.said),sound=root.querySelector('audio'),"
+        "cursor=root.querySelector('div > div:last-child'),text=root.querySelector('output');"
+        "function show(){var n=said[0].length,share=sound.currentTime/sound.duration||0,"
+        "t=Math.min(n-1,Math.floor(share*n));cursor.style.left=14.4+81.9*share+'%';"
+        "text.textContent='frame '+(t+1)+': '+said[0][t]+' '+said[1][t].toFixed(2);"
+        "if(!sound.paused)requestAnimationFrame(show);}"
+        "['play','seeked','ended'].forEach(function(e){sound.addEventListener(e,show);});"
+        "root.querySelector('input').addEventListener('change',function(){"
+        "sound.playbackRate=this.checked?0.25:1;});});</script></div>"
     )

@@ -1,5 +1,7 @@
 """Read the recorded runs, and set them beside the report's numbers."""
 
+import base64
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,8 @@ import pandas as pd
 from scipy.stats import t, ttest_1samp
 from sklearn.metrics import confusion_matrix
 
+from helpers.cells import CELLS as NUMPY_CELLS
+from helpers.cells import Network
 from helpers.data import DATA
 from helpers.models import CELLS
 
@@ -14,6 +18,7 @@ RESULTS = DATA / "results"
 # The last table of each kind has one row a run.
 RUN_FILES = {"curves": "curves.csv.bz2", "predictions": "predictions.csv.bz2", "runs": "runs.csv"}
 MEMORY_FILES = {"curves": "memory_curves.csv.bz2", "runs": "memory_runs.csv"}
+PEN_FILES = {"runs": "pen.csv"}
 
 
 def load_tables(files, folder=RESULTS):
@@ -82,6 +87,32 @@ def recorded(dataset, protocol="validated", layers=CELLS):
     )
     keys = runs[["run", "layer", "architecture", "seed"]]
     return runs, keys.merge(tables["curves"], on="run"), keys.merge(tables["predictions"], on="run")
+
+
+def load_pen(folder=RESULTS):
+    """Read what the panel "write here" of the book's site holds: networks, and how they read.
+
+    Parameters
+    ----------
+    folder : str or Path
+
+    Returns
+    -------
+    dict
+        ``size`` and ``spacing`` of the reading (:func:`helpers.padding.read_along`), ``classes``,
+        and of ``networks`` by their layer: the ``settings`` they were trained with, accuracies on
+        the ``test`` split and on that of the ``sample``, and the :class:`helpers.cells.Network`
+        itself, ``trained`` and as it was at ``first``.
+    """
+    page = json.loads((Path(folder) / "pen.json").read_text(encoding="utf-8"))
+    for name, stored in page["networks"].items():
+        for when in ("trained", "first"):
+            flat = np.frombuffer(base64.b64decode(stored[when]), "<f2").astype(np.float32)
+            ends = np.cumsum([np.prod(shape) for shape in stored["shapes"]])[:-1]
+            parts = zip(np.split(flat, ends), stored["shapes"], strict=True)
+            *cell, W_y, b_y = (part.reshape(shape) for part, shape in parts)
+            stored[when] = Network([NUMPY_CELLS[name](*cell)], W_y, b_y)
+    return page
 
 
 def run_table(runs):
