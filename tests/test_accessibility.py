@@ -72,7 +72,7 @@ def test_axe_finds_nothing_serious_beside_the_chapters(visit, name):
 def test_axe_finds_nothing_serious_in_a_preview(visit, scheme):
     page = next(page for page in SITE.glob("notebooks/11_*.html"))
     tab = visit(page, scheme=scheme)
-    for selector in ("a.book-number", "a.glossary-link", "a[href^='#fig']"):
+    for selector in ("a.book-number", "a.glossary-link", "a.internal[href^='#fig']"):
         link = tab.locator(f"article {selector}").first
         link.evaluate("e => e.focus({focusVisible: true})")
         tab.locator(".book-preview").wait_for()

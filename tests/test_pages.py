@@ -182,12 +182,12 @@ def test_a_printed_chapter_is_the_chapter_alone(visit):
 # --- Previews and evidence --------------------------------------------------------------------
 
 LINKS = {
-    "an equation of the page": ("05", "a[href^='#equation']"),
+    "an equation of the page": ("05", "a.internal[href^='#equation']"),
     "an equation of another page": ("11", "a[href*='.html#equation']"),
-    "a figure": ("11", "a[href^='#fig']"),
+    "a figure": ("11", "a.internal[href^='#fig']"),
     "a cited work": ("05", ".bibtex-citation a"),
     "a word of the glossary": ("05", "a.glossary-link"),
-    "an exercise": ("05", "a[href^='#ex-']"),
+    "an exercise": ("05", "a.internal[href^='#ex-']"),
     "a number": ("11", "a.book-number"),
     "a verdict in a sentence": ("15", "p a.book-number[href^='#claim']"),
     "a verdict of the ledger": ("15", "#ledger a.book-number"),
@@ -265,6 +265,7 @@ def test_a_verdict_leads_to_its_function_and_a_filtered_claim_is_shown(visit):
     assert not row.is_visible()
     link.click()
     assert row.is_visible()
+    tab.locator("#ledger input[value='']").check()
     verdict = tab.locator("#ledger a.book-number[href*='verdict_functions']").first
     verdict.click()
     tab.wait_for_load_state()

@@ -380,7 +380,7 @@ def test_a_slider_stands_at_its_last_picture_and_says_so():
     assert first.find(".//output").text == "a <b> b" and first.find(".//label").text == "<i> "
     assert first.xpath("//*[@role='img']")[0].get("aria-label") == "a <b> b"
     (script,) = first.iter("script")
-    assert script.text.endswith("]);")  # not ended by what it says
+    assert script.text.endswith("],0);")  # not ended by what it says
 
 
 FRAMES = [f"<svg>{k}</svg>" for k in range(6)]

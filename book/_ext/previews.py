@@ -12,8 +12,8 @@ from urllib.parse import unquote
 from lxml import html
 
 FOLDER = "_static/previews"
-# Also in previews.js. A list's item is a cited work, a term a word of the glossary.
-CLASSES = ("math", "exercise", "proof")
+# Also in previews.js. A list's item is a cited work of a chapter, a term a word of the glossary.
+CLASSES = ("math", "citation", "exercise", "proof")
 KINDS = "self::figure or self::table or self::li or self::dt or " + " or ".join(
     f"contains(concat(@class, ' '), '{kind} ')" for kind in CLASSES
 )

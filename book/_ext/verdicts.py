@@ -52,7 +52,7 @@ class VerdictFunctions(SphinxDirective):
         sections = []
         for name, source in functions(self.env.app).items():
             section = nodes.section(ids=[anchor(name)])
-            section += nodes.title("", "", nodes.literal("", name))
+            section += nodes.title(name, name)
             section += nodes.literal_block(source, source, language="python")
             sections.append(section)
         return sections

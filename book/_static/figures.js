@@ -6,6 +6,8 @@
   document.body.append(dialog);
   const [close, room] = dialog.children;
   close.addEventListener("click", () => dialog.close());
+  // The theme keeps the browser from doing this by itself.
+  dialog.addEventListener("keydown", event => { if (event.key === "Escape") dialog.close(); });
 
   function open(figure) {
     const pictures = [...figure.querySelectorAll("img")].map(picture => {

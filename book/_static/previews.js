@@ -1,6 +1,6 @@
 // Show what a link leads to while the pointer rests on it or it has the focus; Escape closes.
 (function () {
-  const KINDS = "figure, table, tr, li, .math, .exercise, .proof"; // also in previews.py
+  const KINDS = "figure, table, tr, li, .math, .citation, .exercise, .proof"; // also in previews.py
   const [stored, glyphs] = typeof PREVIEWS === "undefined" ? [{}, ""] : PREVIEWS;
   const box = document.createElement("div");
   box.className = "book-preview";

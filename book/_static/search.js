@@ -46,7 +46,7 @@
       const different = asked.filter(one => words.some(word => agrees(word.stem, one))).length;
       return 10 * different + 20 * (phrases(words, asked) > 0);
     };
-    return sentences.reduce((best, one) => value(one) > value(best) ? one : best, "");
+    return sentences.reduce((best, one) => value(one) > value(best) ? one : best, sentences[0] || "");
   }
 
   function marked(text, asked) {
