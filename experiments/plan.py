@@ -85,6 +85,10 @@ PLAN = (
     Row("augmented_refitted", SPEECH, {"LSTM": (10,)}, 10, DISTORTED_SPEECH | {"refit": True}),
 )
 
+# The tables that ship were still made in length buckets. Runs in shuffled batches will replace
+# them; until then the plan says what was done.
+PLAN = tuple(row._replace(settings=row.settings | {"batches": "by_length"}) for row in PLAN)
+
 # Recurrences whose gates read the input alone.
 PLAN += (
     Row(
