@@ -79,7 +79,8 @@ def make_scan_runs(out, limit, **options):
 def main(arguments=None):
     """Parse the command line and sweep."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=("data", "memory", "scans", "baselines"), help="what to make")
+    kinds = ("data", "memory", "scans", "baselines")
+    parser.add_argument("kind", choices=kinds, help="what to make")
     parser.add_argument("--data", help="a folder or zip with both data sets")
     parser.add_argument("--out", default=RESULTS, help="where the tables are kept")
     names = list(dict.fromkeys(row.protocol for row in PLAN))
