@@ -89,16 +89,16 @@ PLAN = (
 # them; until then the plan says what was done.
 PLAN = tuple(row._replace(settings=row.settings | {"batches": "by_length"}) for row in PLAN)
 
-# Recurrences whose gates read the input alone.
+# Recurrences whose gates read the input alone, beside those whose gates see the state.
 PLAN += (
     Row(
         "linear",
         SPEECH,
-        dict.fromkeys(SCANS, (1,)),
+        dict.fromkeys((*SCANS, *CELLS), (1,)),
         5,
         VALIDATED_SPEECH | {"scaling": "per_speaker"},
     ),
-    Row("linear", STROKES, dict.fromkeys(SCANS, (4,)), 5, VALIDATED_STROKES),
+    Row("linear", STROKES, dict.fromkeys((*SCANS, *CELLS), (4,)), 5, VALIDATED_STROKES),
 )
 
 # Tasks that measure memory: every start at each width and lag of each task. Pilot runs with a seed
