@@ -85,6 +85,10 @@ PLAN = (
     Row("augmented_refitted", SPEECH, {"LSTM": (10,)}, 10, DISTORTED_SPEECH | {"refit": True}),
 )
 
+# The tables that ship were still made in length buckets. Runs in shuffled batches will replace
+# them; until then the plan says what was done.
+PLAN = tuple(row._replace(settings=row.settings | {"batches": "by_length"}) for row in PLAN)
+
 # Tasks that measure memory: every start at each width and lag of each task. Pilot runs with a seed
 # of their own, at the two middle lags, choose a learning rate for each start, task and width.
 MEMORY_UNITS = (32, 64)
