@@ -42,8 +42,13 @@ DISTORTED_SPEECH = VALIDATED_SPEECH | {"augment": True, "max_epochs": 20, "patie
 # One setting of the validated protocol changed at a time, on networks that the report ranks high
 # and low.
 TRIED = {STROKES: {"SimpleRNN": (1,), "LSTM": (4,)}, SPEECH: {"SimpleRNN": (4,), "LSTM": (1,)}}
+BY_LENGTH = {"batches": "by_length"}
+PARTS = {
+    "by_length_full": {"batches": "by_length_full"},
+    "shuffled_handfuls": {"batches": "shuffled_handfuls"},
+}
 CHANGES = {
-    "by_length": {"batches": "by_length"},
+    "by_length": BY_LENGTH,
     "unclipped": {"clip": 0.0},
     "constant_rate": {"decay": False},
     "report_rule": {"validation": 0.0},
@@ -92,14 +97,11 @@ PLAN = (
     Row("report", STROKES, REPORTS, 5, PROTOCOLS["report"][STROKES]),
     Row("report", SPEECH, REPORTS, 5, PROTOCOLS["report"][SPEECH]),
     # What the short cut of length buckets did under the report's protocol, and which part of it.
+    Row("report_by_length", STROKES, REPORTS, 5, BY_LENGTH | PROTOCOLS["report"][STROKES]),
+    Row("report_by_length", SPEECH, REPORTS, 5, BY_LENGTH | PROTOCOLS["report"][SPEECH]),
     *(
-        Row(f"report_{batches}", dataset, networks, 5, protocol | {"batches": batches})
-        for dataset, protocol in PROTOCOLS["report"].items()
-        for batches, networks in (
-            ("by_length", REPORTS),
-            ("by_length_full", TRIED[dataset]),
-            ("shuffled_handfuls", TRIED[dataset]),
-        )
+        Row(f"report_{part}", STROKES, TRIED[STROKES], 5, PROTOCOLS["report"][STROKES] | batches)
+        for part, batches in PARTS.items()
     ),
     *(
         Row(change, dataset, TRIED[dataset], 10, PROTOCOLS["validated"][dataset] | setting)
