@@ -946,6 +946,10 @@ def new_speakers(m):
     for protocol in ("new_speakers", "known_speakers"):
         predictions = m.tested("cv_segments", protocol, ["SimpleRNN", "LSTM"])
         rates.append(_hits(predictions).groupby(predictions["file"].map(speaker_of)).mean())
-    change = rates[0] - rates[1]
-    effect, p = crossed(change.to_numpy()[:, None])
-    return tested((effect, p), speakers=len(change))
+    change = (rates[0] - rates[1]).to_numpy()[:, None]
+    return tested(
+        crossed(change),
+        speakers=len(change),
+        worse=int((change < 0).sum()),
+        span=words_of_interval(*crossed_error(change)),
+    )

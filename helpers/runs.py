@@ -282,7 +282,9 @@ def single_changes(dataset, changes, protocol="validated"):
         for key, group in tested.groupby(network)
     }
     rows = []
-    for layer, number, change in sorted(right, key=lambda key: wanted.index(key[2])):
+    for layer, number, change in sorted(
+        right, key=lambda key: (wanted.index(key[2]), (*CELLS, key[0]).index(key[0]), key[1])
+    ):
         if change == protocol:
             continue
         pair = right[layer, number, change], right[layer, number, protocol]
