@@ -235,71 +235,74 @@ def crossed_test(first, second):
         Mean accuracy of the first less the second, its 95 % interval, and the two-sided p-value of
         no difference.
     """
-    d = np.asarray(first, float) - np.asarray(second, float)
-    (seeds, files), mean = d.shape, d.mean()
+    mean, error, freedom = _crossed(np.asarray(first, float) - np.asarray(second, float))
+    if error == 0:
+        return mean, mean, mean, 1.0 if mean == 0 else 0.0
+    half = t.ppf(0.975, freedom) * error
+    return mean, mean - half, mean + half, float(2 * t.sf(abs(mean) / error, freedom))
+
+
+def _crossed(d):
+    """Mean of seeds × files, its standard error and degrees of freedom (:func:`crossed_test`)."""
+    (seeds, files), mean = d.shape, float(d.mean())
     rows, columns = d.mean(axis=1), d.mean(axis=0)
     rest = ((d - rows[:, None] - columns + mean) ** 2).sum() / ((seeds - 1) * (files - 1))
     squares = np.array([files * rows.var(ddof=1), seeds * columns.var(ddof=1), rest])
     if not squares.any():
-        return float(mean), float(mean), float(mean), 1.0 if mean == 0 else 0.0
+        return mean, 0.0, np.inf
     # Chance can make the estimate smaller than what either factor alone demands.
     total = max(squares @ [1, 1, -1], squares[:2].max())
     freedom = total**2 / (squares**2 / [seeds - 1, files - 1, (seeds - 1) * (files - 1)]).sum()
-    error = np.sqrt(total / d.size)
-    half = t.ppf(0.975, freedom) * error
-    p = 2 * t.sf(abs(mean) / error, freedom)
-    return float(mean), float(mean - half), float(mean + half), float(p)
+    return mean, float(np.sqrt(total / d.size)), float(freedom)
 
 
-def single_changes(dataset, changes, protocol="validated"):
-    """Compare runs that change one setting with the runs of a protocol, by seed and file.
+def single_changes(datasets, changes, base="validated"):
+    """Compare protocols that change one setting with the one they change, seed by seed.
 
     Parameters
     ----------
-    dataset : str
-    changes : sequence of str
-        Protocols of which each changes one setting. One without runs has no row.
-    protocol : str
+    datasets, changes : sequence of str
+        ``changes`` are names of protocols. Together they are the family of Holm's correction.
+    base : str
 
     Returns
     -------
     pandas.DataFrame
-        A row a change and network: ``layer, architecture, change``, the number of ``seeds``, test
-        accuracy ``before`` and ``after`` on these seeds, the ``difference`` with its interval over
-        seeds and files, ``low`` and ``high``, its ``p`` by :func:`crossed_test`, ``holm``, the p
-        corrected by Holm's method for all rows, and ``visible``, the difference that such a test
-        would find in four trials of five.
+        A row per data set, change and network of which at least two seeds are recorded in both:
+        mean test accuracies ``base`` and ``changed`` over the ``seeds`` they share, their
+        ``difference`` with its interval ``low`` to ``high`` over seeds and files, ``p``
+        (:func:`crossed_test`), ``holm``, and ``visible``: the smallest true difference that
+        such a test, at Holm's strictest level, finds four times in five.
     """
     tables = load_tables(RUN_FILES)
-    wanted = [protocol, *changes]
-    keys = tables["runs"].query("dataset == @dataset and protocol in @wanted")
-    tested = tables["predictions"].query("split == 'test'")
-    tested = keys[["run", "layer", "architecture", "protocol", "seed"]].merge(tested, on="run")
-    tested["right"] = tested["predicted"] == tested["label"]
-    network = ["layer", "architecture", "protocol"]
-    right = {
-        key: group.pivot_table("right", index="seed", columns="file")
-        for key, group in tested.groupby(network)
-    }
-    rows = []
-    for layer, number, change in sorted(
-        right, key=lambda key: (wanted.index(key[2]), (*CELLS, key[0]).index(key[0]), key[1])
-    ):
-        if change == protocol:
-            continue
-        pair = right[layer, number, change], right[layer, number, protocol]
-        seeds = pair[0].index.intersection(pair[1].index)
-        if len(seeds) < 2:
-            continue
-        after, before = (table.loc[seeds] for table in pair)
-        difference, low, high, p = crossed_test(after, before)
-        means = before.to_numpy().mean(), after.to_numpy().mean()
-        rows.append([layer, number, change, len(seeds), *means, difference, low, high, p])
-    columns = ["layer", "architecture", "change", "seeds", "before", "after"]
-    table = pd.DataFrame(rows, columns=[*columns, "difference", "low", "high", "p"])
-    table["holm"] = multipletests(table["p"], method="holm")[1] if rows else table["p"]
-    # 80 % power asks for 1.96 + 0.84 standard errors, half an interval has 1.96.
-    table["visible"] = (table["high"] - table["low"]) / 2 * (1.96 + 0.84) / 1.96
+    test = tables["predictions"].query("split == 'test'")
+    test = test.assign(right=test["predicted"] == test["label"])
+    right = test.pivot_table("right", "run", "file", aggfunc="first")
+    keys, rows, errors = ["dataset", "layer", "architecture"], [], []
+    for dataset in datasets:
+        here = tables["runs"][tables["runs"]["dataset"] == dataset].set_index([*keys, "seed"])
+        plain = here[here["protocol"] == base]["run"]
+        for change in changes:
+            changed = here[here["protocol"] == change]["run"]
+            pairs = pd.DataFrame({"base": plain, "changed": changed}).dropna()
+            for network, pair in pairs.groupby(keys, sort=False):
+                if len(pair) < 2:
+                    continue
+                first, second = (right.loc[pair[k]].dropna(axis=1) for k in ("changed", "base"))
+                means = {"base": second.to_numpy().mean(), "changed": first.to_numpy().mean()}
+                first, second = first.to_numpy(float), second.to_numpy(float)
+                row = dict(zip(keys, network, strict=True)) | {"change": change}
+                tested = zip(
+                    ("difference", "low", "high", "p"), crossed_test(first, second), strict=True
+                )
+                rows.append(row | {"seeds": len(pair)} | means | dict(tested))
+                errors.append(_crossed(first - second)[1:])
+    table = pd.DataFrame(rows)
+    if rows:
+        table["holm"] = multipletests(table["p"], method="holm")[1]
+        error, freedom = np.transpose(errors)
+        level = 0.025 / len(rows)
+        table["visible"] = error * (t.isf(level, freedom) + t.ppf(0.8, freedom))
     return table
 
 

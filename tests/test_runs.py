@@ -140,7 +140,7 @@ def test_crossed_intervals_of_balanced_accuracy_treat_classes_alike():
 
 def test_single_changes_are_compared_by_seed_and_file():
     changes = ("by_length", "nowhere", "report")
-    table = single_changes("handwriting", changes)
+    table = single_changes(["handwriting"], changes)
     assert set(table["change"]) <= {"by_length", "report"} and len(table)
     assert list(table["change"]) == sorted(table["change"], key=changes.index)
     row = table.query("change == 'report' and layer == 'LSTM' and architecture == 4").iloc[0]
@@ -152,6 +152,6 @@ def test_single_changes_are_compared_by_seed_and_file():
         right.append(p.pivot_table("right", "seed", "file").to_numpy())
     expected = crossed_test(*right)
     assert row[["difference", "low", "high", "p"]].tolist() == pytest.approx(expected)
-    assert row["difference"] == pytest.approx(row["after"] - row["before"])
+    assert row["difference"] == pytest.approx(row["changed"] - row["base"])
     assert (table["holm"] >= table["p"]).all() and table["holm"].max() <= 1
-    assert not len(single_changes("handwriting", ["nowhere"]))
+    assert not len(single_changes(["handwriting"], ["nowhere"]))

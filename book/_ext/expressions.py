@@ -108,7 +108,9 @@ class Expression(SphinxRole):
         key = f"number-{len(previews) + 1}"
         previews[key] = preview
         elsewhere = claim and not self.env.docname.endswith(LEDGER)
-        where = {"refuri": f"{LEDGER}.html#{place}"} if elsewhere else {"refid": place}
+        where = {"refid": place}
+        if elsewhere:
+            where = {"refuri": f"{LEDGER}.html#{place}", "internal": True}
         shown = nodes.reference(
             self.rawtext, "", *typeset(found), classes=["book-number"], ids=[key], **where
         )
