@@ -115,10 +115,8 @@ def words_of(p):
 def crossed(plus, minus=None):
     """Test whether a mean over seeds and files is zero, for further seeds and further files.
 
-    Runs that share their test files are no separate samples, nor are files that share their runs.
-    A mean over seeds × files varies with both, and the variance of the mean is the sum of two parts
-    that can be estimated: that of the seeds' means and that of the files' means, less the
-    interaction that both contain (Searle, Casella and McCulloch, Variance Components, 1992, ch. 5).
+    The test of :func:`helpers.runs.crossed_test` (chapter 14), of one table or of the difference
+    between two whose files are not the same.
 
     Parameters
     ----------
@@ -130,23 +128,44 @@ def crossed(plus, minus=None):
     Returns
     -------
     effect, p : float
-        Student's p, with one degree of freedom less than there are seeds.
+    """
+    effect, error, freedom = crossed_error(plus, minus)
+    if error < 1e-12:  # no spread at all to judge by
+        return effect, float(abs(effect) < 1e-12)
+    return effect, float(2 * stats.t.sf(abs(effect) / error, freedom))
+
+
+def crossed_error(plus, minus=None):
+    """Return the mean that :func:`crossed` tests, its standard error and degrees of freedom.
+
+    Seeds' means and files' means both contain what belongs to single pairs of seed and file, which
+    is therefore subtracted once; the degrees of freedom are Satterthwaite's.
     """
     blocks = [np.asarray(plus, float)] + ([] if minus is None else [-np.asarray(minus, float)])
     seeds = len(blocks[0])
     by_seed = sum(block.mean(axis=1) for block in blocks)
-    of_seeds, of_files, of_both = by_seed.var(ddof=1) / seeds, 0.0, 0.0
+    parts = [(by_seed.var(ddof=1) / seeds, seeds - 1)]  # a variance and its degrees of freedom
+    both = []
     for block in blocks:
         files = block.shape[1]
-        of_files += block.mean(axis=0).var(ddof=1) / files if files > 1 else 0.0
-        rest = block - block.mean(axis=1, keepdims=True) - block.mean(axis=0) + block.mean()
+        if files == 1:
+            continue
         freedom = (seeds - 1) * (files - 1)
-        of_both += (rest**2).sum() / freedom / (seeds * files) if freedom else 0.0
-    variance = max(of_seeds, of_files, of_seeds + of_files - of_both)
-    effect = float(by_seed.mean())
-    if variance < 1e-24:  # no spread at all to judge by
-        return effect, float(abs(effect) < 1e-12)
-    return effect, float(2 * stats.t.sf(abs(effect) / np.sqrt(variance), seeds - 1))
+        rest = block - block.mean(axis=1, keepdims=True) - block.mean(axis=0) + block.mean()
+        parts.append((block.mean(axis=0).var(ddof=1) / files, files - 1))
+        both.append(((rest**2).sum() / freedom / (seeds * files), freedom))
+    # Chance can make the estimate smaller than what seeds or files alone demand.
+    of_files = sum(v for v, _ in parts[1:])
+    variance = max(parts[0][0] + of_files - sum(v for v, _ in both), parts[0][0], of_files)
+    squares = sum(v**2 / freedom for v, freedom in parts + both)
+    freedom = variance**2 / squares if squares else seeds - 1
+    return float(by_seed.mean()), float(np.sqrt(variance)), float(freedom)
+
+
+def words_of_interval(effect, error, freedom, level=LEVEL):
+    """Write the interval of a mean from its standard error."""
+    half = stats.t.isf(level / 2, freedom) * error
+    return f"{effect - half:+.3f} to {effect + half:+.3f}"
 
 
 def mcnemar(only_first, only_second):

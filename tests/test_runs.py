@@ -16,6 +16,7 @@ from helpers.runs import (
     load_tables,
     recorded,
     recorded_baselines,
+    single_changes,
 )
 
 TEST_FILES = {
@@ -135,3 +136,22 @@ def test_crossed_intervals_of_balanced_accuracy_treat_classes_alike():
     labels = np.array(["large"] * 90 + ["small"] * 10)
     low, high = crossed_interval(right, labels)
     assert low < (1.0 + 0.5) / 2 < high < 0.95 < crossed_interval(right)[1]
+
+
+def test_single_changes_are_compared_by_seed_and_file():
+    changes = ("by_length", "nowhere", "report")
+    table = single_changes(["handwriting"], changes)
+    assert set(table["change"]) <= {"by_length", "report"} and len(table)
+    assert list(table["change"]) == sorted(table["change"], key=changes.index)
+    row = table.query("change == 'report' and layer == 'LSTM' and architecture == 4").iloc[0]
+    right = []
+    for protocol in ("report", "validated"):
+        _, _, p = recorded("handwriting", protocol, ["LSTM"])
+        p = p.query("architecture == 4 and split == 'test' and seed < @row.seeds")
+        p = p.assign(right=p["label"] == p["predicted"])
+        right.append(p.pivot_table("right", "seed", "file").to_numpy())
+    expected = crossed_test(*right)
+    assert row[["difference", "low", "high", "p"]].tolist() == pytest.approx(expected)
+    assert row["difference"] == pytest.approx(row["changed"] - row["base"])
+    assert (table["holm"] >= table["p"]).all() and table["holm"].max() <= 1
+    assert not len(single_changes(["handwriting"], ["nowhere"]))
