@@ -20,7 +20,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export PYTHONUTF8 := 1
 with_data = $(if $(DATA),SEQUENCE_DATA="$(abspath $(DATA))")
 
-.PHONY: help book test others lab notebooks run results memory baselines sample course-data bench clean \
+.PHONY: help book pdf test others lab notebooks run results memory baselines sample course-data bench clean \
 	assignment groups collect grade feedback export similar slides
 .DELETE_ON_ERROR:
 
@@ -29,6 +29,9 @@ help:  ## list these commands
 
 book:  ## build the site from the stored outputs, into _build/html, and a zip of it
 	@$(DO) book
+
+pdf:  ## print the whole book into one PDF, in _build; needs Chromium [PAGES=some of _toc.yml]
+	@$(DO) pdf $(if $(PAGES),PAGES="$(PAGES)")
 
 test:  ## check everything, on the sample that ships
 	@$(DO) test
