@@ -21,7 +21,7 @@ export PYTHONUTF8 := 1
 with_data = $(if $(DATA),SEQUENCE_DATA="$(abspath $(DATA))")
 
 .PHONY: help book pdf test others lab notebooks run results memory baselines sample course-data bench clean \
-	assignment groups collect grade feedback export similar slides
+	assignment groups collect grade feedback export similar slides quizzes
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -103,6 +103,9 @@ export: $(GRADING)  ## write points for a learning platform [TO=moodle, canvas o
 
 similar: $(GRADING)  ## list pairs of submissions whose code is alike [NAME=…]
 	@$(BIN)/python -m assignment.week.similar $(NAME)
+
+quizzes: $(GRADING)  ## write the questions of all chapters for Moodle and Canvas, into _build/quizzes
+	@$(BIN)/python -m assignment.week.quizzes
 
 slides: $(GRADING)  ## make the slides of six lectures, into _build/slides
 	@$(BIN)/python teaching/make_slides.py

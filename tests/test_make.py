@@ -126,6 +126,11 @@ def test_slides(clone):
     assert list((clone / "_build/slides").rglob("*.html"))
 
 
+def test_quizzes(clone):
+    make(clone, "quizzes")
+    assert {path.name for path in (clone / "_build/quizzes").iterdir()} == {"moodle.xml", "qti.zip"}
+
+
 def test_notebooks(clone):
     chapters = {path.name for path in (clone / "notebooks").glob("*.ipynb")}
     assert f"{len(chapters)} notebooks are in" in make(clone, "notebooks")

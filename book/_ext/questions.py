@@ -94,12 +94,13 @@ def as_markdown(questions, fold):
     for number, question in enumerate(questions, 1):
         asked.append(f"**{number}.** {question['question'].strip()}\n")
         if "options" not in question:
-            answers.append(f"**{number}.** {spell(question)} {question['why'].strip()}\n")
+            answers.append(f"**{number}.** **{spell(question)}.** {question['why'].strip()}\n")
             continue
-        lines = [f"- {letter}) {o['answer'].strip()}" for letter, o in lettered(question["options"])]
+        options = list(lettered(question["options"]))
+        lines = [f"- {letter}) {option['answer'].strip()}" for letter, option in options]
         asked.append("\n".join(lines) + "\n")
         answers.append(f"**{number}.**\n")
-        for letter, option in lettered(question["options"]):
+        for letter, option in options:
             mark = "**right.**" if option.get("right") else "wrong."
             answers.append(f"- {letter}) {mark} {option['why'].strip()}")
         answers.append("")
@@ -107,5 +108,5 @@ def as_markdown(questions, fold):
 
 
 def spell(question):
-    """Return the right number in words."""
-    return f"**{question['number']}.**"
+    """Return the right number, with a true minus sign."""
+    return str(question["number"]).replace("-", "−")

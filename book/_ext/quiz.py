@@ -91,7 +91,7 @@ class Quiz(SphinxDirective):
     def answers(self, question):
         """Return an item with the reasons of a question."""
         if "options" not in question:
-            number = nodes.strong("", f"{question['number']}.")
+            number = nodes.strong("", f"{questions.spell(question)}.")
             reason = element("span", *self.inline(question["why"]), css="book-reason")
             return element("li", element("p", number, nodes.Text(" "), reason))
         reasons = []

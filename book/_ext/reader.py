@@ -373,7 +373,8 @@ class Copy:
 
         def fold(answers):
             if self.lab:
-                return Directive("admonition", "Answers", {"class": "dropdown"}, answers, "").source()
+                options = {"class": "dropdown"}
+                return Directive("admonition", "Answers", options, answers, "").source()
             return f"<details>\n<summary>Answers</summary>\n\n{answers}\n\n</details>"
 
         return questions.with_quiz(text, questions.as_markdown(found, fold))
