@@ -59,7 +59,6 @@ CHANGED = {
     | {
         "global_max": {"scaling": "global_max"},
         "per_file": {"scaling": "per_file"},
-        "half_batch": {"batch_size": 16},
         "double_batch": {"batch_size": 64},
         "backwards": {"backwards": True},
     },
@@ -67,7 +66,6 @@ CHANGED = {
     | {
         "unscaled": {"scaling": "none"},
         "all_speakers": {"scaling": "standard"},
-        "half_batch": {"batch_size": 32},
         "double_batch": {"batch_size": 128},
     },
 }
