@@ -28,7 +28,7 @@ STYLES = (
     "book_pdf.css",
 )
 MAX_PASSES = 4
-SHORT = {"Appendix"}  # parts whose sections stand in the outline only
+SHORT = {"Appendix"}  # parts whose sections do not stand in the contents
 # What a page gives: its article with ids of its own, its headings, its solutions and its glyphs.
 READ = """([prefix, prefixes]) => {
   const article = document.querySelector("article.bd-article");
@@ -228,7 +228,8 @@ def finish(printed, headings, target):
         places = {"contents": (1, float(pdf.pages[1].mediabox[3]))} | destinations(pdf)
         with pdf.open_outline() as outline:
             outline.root.clear()
-            for heading in headings:
+            # Chromium knows the places of what is linked, which the contents see to.
+            for heading in (heading for heading in headings if heading["id"] in places):
                 page, height = places[heading["id"]]
                 item = pikepdf.OutlineItem(heading["text"], page, "XYZ", left=0, top=height)
                 item.is_closed = True
