@@ -28,7 +28,7 @@ STYLES = (
     "book_pdf.css",
 )
 MAX_PASSES = 4
-SHORT = {"Appendix"}  # parts whose sections stand in the outline only
+SHORT = {"Appendix"}  # parts whose sections stand neither in the contents nor in the outline
 # What a page gives: its article with ids of its own, its headings, its solutions and its glyphs.
 READ = """([prefix, prefixes]) => {
   const article = document.querySelector("article.bd-article");
@@ -120,6 +120,9 @@ def read_pages(browser, site, chosen=()):
         tab.goto(address)
         prefix = prefixes[address]
         found[name] = {"prefix": prefix, "name": name} | tab.evaluate(READ, [prefix, prefixes])
+    for caption, files in parts:
+        for name in files if caption in SHORT else ():
+            del found[name]["headings"][1:]
     return [(caption, [found[name] for name in files]) for caption, files in parts if files]
 
 
@@ -138,8 +141,7 @@ def contents(parts):
         if caption:
             lines.append(f'<p class="part">{html.escape(caption)}</p>')
         for page in pages:
-            shown = page["headings"] if caption not in SHORT else page["headings"][:1]
-            lines += [entry(heading) for heading in shown]
+            lines += [entry(heading) for heading in page["headings"]]
     return "\n".join(lines)
 
 

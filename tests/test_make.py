@@ -52,7 +52,7 @@ def test_book(clone):
 def test_pdf(clone):
     if not any(map(shutil.which, BROWSERS)):
         pytest.skip("no Chromium on this machine")
-    printed = make(clone, "pdf", "PAGES=book/intro notebooks/07_gru")
+    printed = make(clone, "pdf", "PAGES=book/intro notebooks/07_gru book/how_to_run")
     file = clone / "_build/recurrent-sequence-learning.pdf"
     assert f"{file}: " in printed
     with pikepdf.open(file) as pdf, pdf.open_outline() as outline:
@@ -60,8 +60,10 @@ def test_pdf(clone):
             "Contents",
             "Recurrent Sequence Learning",
             "7. GRU",
+            "How to run, teach and reuse",
             "Solutions",
         ]
+        assert not outline.root[3].children  # of the appendix the pages alone
         assert "Exercises" in {item.title for item in outline.root[2].children}
         places = make_pdf.destinations(pdf)
         assert 1 < places["p0"][0] < places["p1"][0] < places["solutions"][0] < len(pdf.pages)
