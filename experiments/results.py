@@ -1,19 +1,23 @@
-"""Make the recorded runs that are missing in ``data/results``: ``make results``, ``make memory``.
+"""Make the recorded runs that are missing in ``data/results``.
+
+``make results``, ``make memory``, ``make writing``.
 
 Stopped at any moment and started again, it goes on where it was.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from experiments import writing
 from experiments.baselines import score_baselines
 from experiments.costs import sweep_costs
-from experiments.plan import PLAN, planned_memory_runs, planned_runs
+from experiments.plan import PLAN, planned_memory_runs, planned_runs, planned_writing_runs
 from experiments.sweep import BACKENDS, sweep, sweep_memory
 from helpers.data import load_cv_segments, load_handwriting
-from helpers.runs import RESULTS, RUN_FILES, load_tables
+from helpers.runs import RESULTS, RUN_FILES, WRITING_FILES, load_tables
 
 
 def make_runs(data, out, protocols, limit, **options):
@@ -36,10 +40,27 @@ def make_memory_runs(out, limit, **options):
     return sweep_memory(planned, out, **options), len(planned)
 
 
+def make_writing_runs(data, out, limit, **options):
+    """Make runs of networks that write, and what they are held against."""
+    dataset = load_handwriting(data)
+    dataset.summary()
+    judges = writing.Judges(dataset)
+    planned = planned_writing_runs()[:limit]
+    function = partial(writing.run, judges=judges)
+    made = sweep({dataset.name: dataset}, planned, out, WRITING_FILES, function, **options)
+    references = pd.concat(writing.references(dataset, judges, distance) for distance in (4, 0))
+    references.to_csv(Path(out) / "writing_references.csv", index=False, float_format="%.6g")
+    return made, len(planned)
+
+
 def main(arguments=None):
     """Parse the command line and sweep."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=("data", "memory"), help="runs on data, or on memory tasks")
+    parser.add_argument(
+        "kind",
+        choices=("data", "memory", "writing"),
+        help="classifiers on the data sets, networks on memory tasks, networks that write",
+    )
     parser.add_argument("--data", help="a folder or zip with both data sets")
     parser.add_argument("--out", default=RESULTS, help="where the tables are kept")
     names = list(dict.fromkeys(row.protocol for row in PLAN))
@@ -53,6 +74,8 @@ def main(arguments=None):
     try:
         if given.kind == "data":
             made, planned = make_runs(given.data, given.out, given.protocols, given.limit, **where)
+        elif given.kind == "writing":
+            made, planned = make_writing_runs(given.data, given.out, given.limit, **where)
         else:
             made, planned = make_memory_runs(given.out, given.limit, **where)
     except ValueError as error:
