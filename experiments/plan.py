@@ -94,7 +94,6 @@ WRITING = {
     "one Gaussian": {"components": 1},
     "squared error": {"components": 0},
     "on the lattice": {"dequantised": False},
-    "raw steps": {"distance": 0},
     "no class": {"conditioned": False},
     "squared error, no class": {"components": 0, "conditioned": False},
 }

@@ -17,7 +17,13 @@ from tqdm.keras import TqdmCallback
 
 from helpers import layers, mixture
 from helpers.cells import network_from_keras
-from helpers.padding import mask_of, pad, resample_by_arc_length, scale_keep_aspect
+from helpers.padding import (
+    mask_of,
+    pad,
+    resample_by_arc_length,
+    scale_keep_aspect,
+    scale_per_file,
+)
 from helpers.training import fit, settings_for, split_validation
 
 VALIDATION = 0.15
@@ -64,7 +70,7 @@ class WritingSettings:
     epochs: int = 60
     batch_size: int = 32
     learning_rate: float = 5e-3
-    strength: float = 0.05
+    strength: float = 0.1
     dataset: str = "handwriting"
 
     @property
@@ -153,7 +159,7 @@ def targets(steps, rng=None):
     return np.column_stack([moved, np.arange(len(steps)) == len(steps) - 1]).astype(np.float32)
 
 
-class Copies(keras.utils.PyDataset):
+class Copies:
     """Padded batches of inputs and targets, of strokes distorted and shuffled anew each epoch.
 
     Parameters
@@ -168,33 +174,39 @@ class Copies(keras.utils.PyDataset):
     """
 
     def __init__(self, strokes, labels, classes, settings, strength=None):
-        super().__init__()
         self.strokes, self.labels, self.classes = strokes, labels, classes
         self.settings = settings
         self.strength = settings.strength if strength is None else strength
         self.rng = np.random.default_rng(settings.seed)
-        self.order = np.arange(len(strokes))
-        self.on_epoch_end()
 
     def __len__(self):
         """Return the number of batches."""
         return -(-len(self.strokes) // self.settings.batch_size)
 
-    def on_epoch_end(self):
-        """Shuffle."""
-        if self.strength:
-            self.order = self.rng.permutation(len(self.strokes))
-
-    def __getitem__(self, k):
-        """Return inputs and targets of batch ``k``."""
-        x, y, size = [], [], self.settings.batch_size
-        for i in self.order[k * size : (k + 1) * size]:
+    def batch(self, index):
+        """Return inputs and targets of new copies of the strokes at these places."""
+        x, y = [], []
+        for i in index:
             matrix = np.eye(2) + self.rng.normal(0, self.strength, (2, 2))
             steps = pen_steps(self.strokes[i] @ matrix, self.settings.distance)
             label = self.labels[i] if self.settings.conditioned else None
             x.append(inputs(steps, label, self.classes))
             y.append(targets(steps, self.rng if self.settings.dequantised else None))
         return pad(x, PADDING), keras.utils.pad_sequences(y, dtype="float32", padding="post")
+
+    def epoch(self):
+        """Yield the batches of one epoch."""
+        order = np.arange(len(self.strokes))
+        if self.strength:
+            self.rng.shuffle(order)
+        for k in range(len(self)):
+            yield self.batch(order[k * self.settings.batch_size :][: self.settings.batch_size])
+
+    def dataset(self):
+        """Return a tf.data.Dataset that calls :meth:`epoch` whenever it is gone through."""
+        widths = (5 + self.classes, 3)
+        signature = tuple(tf.TensorSpec((None, None, width), tf.float32) for width in widths)
+        return tf.data.Dataset.from_generator(self.epoch, output_signature=signature)
 
 
 # --- Training ---------------------------------------------------------------------------------
@@ -264,8 +276,8 @@ def train(dataset, settings, progress=True):
     model = build(settings, 5 + classes, settings.epochs * len(batches))
     bar = partial(tqdm, file=sys.stdout, leave=False)
     history = model.fit(
-        batches,
-        validation_data=judged,
+        batches.dataset(),
+        validation_data=judged.dataset(),
         epochs=settings.epochs,
         callbacks=[TqdmCallback(verbose=0, tqdm_class=bar)] if progress else [],
         shuffle=False,  # the copies shuffle themselves
@@ -363,9 +375,9 @@ def write(network, labels, classes, rng, temperature=1.0, begun=None):
 # --- Judging ----------------------------------------------------------------------------------
 
 
-def shape_of(steps):
+def shape_of(steps, scale=scale_keep_aspect):
     """Return 40 points at equal distances along a stroke, its longest side 1, shape (80,)."""
-    return resample_by_arc_length(scale_keep_aspect(path(steps))).ravel()
+    return resample_by_arc_length(scale(path(steps))).ravel()
 
 
 def distances(a, b):
@@ -391,8 +403,11 @@ class Judges:
             split.with_x([path(pen_steps(x / pixel)) for x in split.x])
             for split in (dataset.train, dataset.test)
         )
-        self.shapes = np.stack([shape_of(np.diff(x, axis=0)) for x in train.x])
-        self.linear = LogisticRegression(max_iter=5000).fit(self.shapes, train.y)
+        steps = [np.diff(x, axis=0) for x in train.x]
+        self.shapes = np.stack([shape_of(s) for s in steps])
+        # On the features of experiments.baselines: each side scaled to 1.
+        self.linear = LogisticRegression(max_iter=5000)
+        self.linear.fit([shape_of(s, scale_per_file) for s in steps], train.y)
         self.network = None
         if recurrent:
             settings = settings_for("handwriting", "LSTM", 4, 0)
@@ -412,7 +427,7 @@ class Judges:
         dict of array of int, shape (n,)
             By ``linear``, and ``lstm`` if there is one.
         """
-        found = {"linear": self.linear.predict([shape_of(s) for s in strokes])}
+        found = {"linear": self.linear.predict([shape_of(s, scale_per_file) for s in strokes])}
         if self.network:
             x = [scale_keep_aspect(path(pen_steps(path(s)))) for s in strokes]
             padded = pad(x, PADDING)

@@ -66,8 +66,8 @@ def mixture_density(a_y, y):
     z = (y[..., None, :2] - mu) / np.exp(log_sigma)
     z_1, z_2 = z[..., 0], z[..., 1]
     c = 1 / (1 - rho**2)
-    q = c * (z_1**2 + z_2**2 - 2 * rho * z_1 * z_2)
-    log_n = -q / 2 - log_sigma.sum(axis=-1) + np.log(c) / 2 - np.log(2 * np.pi)
+    d = c * (z_1**2 + z_2**2 - 2 * rho * z_1 * z_2)
+    log_n = -d / 2 - log_sigma.sum(axis=-1) + np.log(c) / 2 - np.log(2 * np.pi)
     log_p = logsumexp(log_pi + log_n, axis=-1, keepdims=True)
     gamma = np.exp(log_pi + log_n - log_p)
     loss = -log_p[..., 0] + np.logaddexp(0, a_end) - end * a_end
@@ -75,7 +75,7 @@ def mixture_density(a_y, y):
     g = c[..., None] * (z - rho[..., None] * z[..., ::-1])  # minus the slope of log N by z
     d_mu = -gamma[..., None] * g / np.exp(log_sigma)
     d_log_sigma = gamma[..., None] * (1 - z * g)
-    d_rho = -gamma * c * (rho * (1 - q) + z_1 * z_2)
+    d_rho = -gamma * c * (rho * (1 - d) + z_1 * z_2)
     slope = LARGEST_RHO - rho**2 / LARGEST_RHO  # of rho by its pre-activation
     flat = (*a_y.shape[:-1], -1)
     d_a_y = np.concatenate(
@@ -116,8 +116,8 @@ def keras_mixture_density(y, a_y):
     z_2 = (y[..., 1:2] - mu_2) * ops.exp(-log_sigma_2)
     rho = LARGEST_RHO * ops.tanh(a_rho)
     c = 1 / (1 - rho**2)
-    q = c * (z_1**2 + z_2**2 - 2 * rho * z_1 * z_2)
-    log_n = -q / 2 - log_sigma_1 - log_sigma_2 + ops.log(c) / 2 - float(np.log(2 * np.pi))
+    d = c * (z_1**2 + z_2**2 - 2 * rho * z_1 * z_2)
+    log_n = -d / 2 - log_sigma_1 - log_sigma_2 + ops.log(c) / 2 - float(np.log(2 * np.pi))
     log_p = ops.logsumexp(ops.log_softmax(logits) + log_n, axis=-1)
     return ops.softplus(a_y[..., -1]) - y[..., 2] * a_y[..., -1] - log_p
 

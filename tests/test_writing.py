@@ -31,6 +31,7 @@ from experiments.writing import (
 from helpers.cells import LSTM, Network
 from helpers.data import DATA, load_handwriting
 from helpers.mixture import mixture_density, width
+from helpers.padding import resample_by_arc_length
 from helpers.runs import RESULTS, WRITING_FILES, load_tables
 
 QUICK = WritingSettings("quick", 3, components=2, units=8, epochs=2)
@@ -71,8 +72,9 @@ def test_steps_lead_along_the_stroke_at_equal_distances(dataset):
         assert (even == even.round()).all() and even.dtype == np.float32
         # Rounding moves either end of a step by half a pixel at most, on each axis.
         assert np.linalg.norm(even, axis=1).max() < 4.2 + np.sqrt(2)
-        gaps = np.linalg.norm(path(even)[:, None] - path(raw)[None], axis=-1)
-        assert gaps.min(axis=1).max() < 3
+        line = resample_by_arc_length(path(raw), 2000)
+        gaps = np.linalg.norm(path(even)[:, None] - line, axis=-1)
+        assert gaps.min(axis=1).max() < 0.8  # half a diagonal, and the line's own gaps
     assert np.array_equal(pen_steps(np.zeros((5, 2))), [[0, 0]])
 
 
@@ -92,25 +94,28 @@ def test_copies_are_distorted_anew_or_not_at_all(dataset):
     strokes = [x / pixel_of(dataset.train.x) for x in dataset.train.x]
     settings = dataclasses.replace(QUICK, dequantised=False)
     still = Copies(strokes, dataset.train.y, 5, settings, strength=0)
-    assert len(still) == -(-len(strokes) // 32)
-    x, y = still[0]
-    still.on_epoch_end()
-    assert np.array_equal(still[0][0], x)
+    x, y = next(still.epoch())
+    assert np.array_equal(next(still.epoch())[0], x)
     first = pen_steps(strokes[0])
     assert np.array_equal(x[0, : len(first)], inputs(first, dataset.train.y[0], 5))
     assert np.array_equal(y[0, : len(first)], targets(first)) and not y[0, len(first) :].any()
     assert (x[0, len(first) :] == PADDING).all()
     moving = Copies(strokes, dataset.train.y, 5, settings)
-    again, order = moving[0][0], moving.order
-    moving.on_epoch_end()
-    assert not np.array_equal(moving.order, order) and sorted(moving.order) == sorted(order)
-    assert moving[0][0].shape != again.shape or not np.array_equal(moving[0][0], again)
+    once, again = ([*moving.epoch()] for _ in range(2))
+    assert len(once) == len(moving) == -(-len(strokes) // 32)
+    assert sum(len(x) for x, _ in once) == len(strokes)
+    classes = [np.concatenate([x[:, 0, 5:] for x, _ in epoch]) for epoch in (once, again)]
+    assert not np.array_equal(*classes)  # another order
+    assert np.array_equal(*(c.sum(axis=0) for c in classes))
+    assert next(iter(moving.dataset()))[0].shape[2] == 10
 
 
 def test_squared_error_is_a_gaussian_whose_shape_stays(dataset):
     settings = dataclasses.replace(QUICK, components=0)
     model = build(settings, 10, 4)
-    x, y = Copies([x * 150 for x in dataset.train.x[:32]], dataset.train.y, 5, settings)[0]
+    x, y = Copies([x * 150 for x in dataset.train.x[:32]], dataset.train.y, 5, settings).batch(
+        range(32)
+    )
     model.fit(x, y, verbose=0)
     W_y, b_y = model.layers[-1].get_weights()
     assert not W_y[:, [0, 3, 4, 5]].any() and not b_y[[0, 3, 4, 5]].any()
