@@ -29,7 +29,7 @@ THIN, THICK = 0.8, 3.0  # linewidth
 SMALL, LARGE = 3.0, 9.0  # markersize
 
 
-def panels(rows, columns, height=1.0, **options):
+def panels(rows, columns, height=1.0, width=1.0, **options):
     """Return ``rows × columns`` axes in a figure of the book's width.
 
     Parameters
@@ -37,6 +37,9 @@ def panels(rows, columns, height=1.0, **options):
     rows, columns : int
     height : float
         Height of the figure as a share of its width.
+    width : float
+        Width of the figure as a share of the book's. A narrow figure with its panels below each
+        other shrinks less on a phone, so that its text can be read.
     **options
         For :func:`matplotlib.pyplot.subplots`.
 
@@ -44,7 +47,7 @@ def panels(rows, columns, height=1.0, **options):
     -------
     array of matplotlib axes, shape (rows, columns)
     """
-    width = plt.rcParams["figure.figsize"][0]
+    width = width * plt.rcParams["figure.figsize"][0]
     _, axes = plt.subplots(rows, columns, figsize=(width, height * width), squeeze=False, **options)
     return axes
 

@@ -3,6 +3,7 @@
 import functools
 import http.server
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -23,6 +24,11 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 def name_of(page):
     """Return what a test calls a page."""
     return str(page.relative_to(SITE).with_suffix(""))
+
+
+def letters(text):
+    """Return a text without spaces, signs and quotation marks, which the site sets its own way."""
+    return re.sub(r"[\W_]+", "", text)
 
 
 def pytest_generate_tests(metafunc):

@@ -12,6 +12,7 @@ import urllib.request
 
 import pytest
 from conftest import ROOT, environment
+from playwright.sync_api import expect
 
 from book import lab
 from book._ext.reader import Book, source
@@ -192,11 +193,11 @@ def move_slider(tab):
 
 
 def run_all(tab):
-    """Run all cells, and wait until the last one has its number."""
-    cells = BOOK.copy(f"notebooks/{CHAPTER}", "lab")["cells"]
-    number = sum(cell["cell_type"] == "code" and cell["source"] != [] for cell in cells)
+    """Run all cells, and wait until the last one has run."""
     tab.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
     tab.get_by_text("Run All Cells", exact=True).click()
-    tab.locator(f".jp-InputPrompt >> text=/^\\\\[{number}\\\\]:$/").wait_for(timeout=300_000)
-    # The kernel works off the expressions of the last text after the last cell.
-    tab.wait_for_function("!document.body.textContent.includes('stored before')", timeout=60_000)
+    waiting = tab.locator(".jp-InputPrompt", has_text="[*]")
+    waiting.first.wait_for()
+    expect(waiting).to_have_count(0, timeout=300_000)
+    # The expressions of the last text come after the last cell.
+    tab.wait_for_function(f"!document.body.textContent.includes('{MARK}')", timeout=60_000)

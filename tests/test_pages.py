@@ -227,6 +227,18 @@ def test_hover_and_focus_show_a_preview_and_escape_closes_it(visit, kind):
     assert not tab.complaints
 
 
+def test_a_long_preview_moves_under_the_arrow_keys(visit):
+    tab = visit(chapter("11"))
+    link, box = tab.locator("article a.internal[href^='#fig']").first, tab.locator(".book-preview")
+    tab.set_viewport_size({"width": 1280, "height": 400})
+    link.scroll_into_view_if_needed()
+    link.evaluate("e => e.focus({focusVisible: true})")
+    box.wait_for()
+    tab.keyboard.press("ArrowDown")
+    tab.wait_for_function("document.querySelector('.book-preview').scrollTop > 0")
+    tab.set_viewport_size({"width": 1280, "height": 844})
+
+
 def test_a_number_looks_like_its_sentence_and_leads_to_its_cell(visit):
     tab = visit(chapter("11"))
     number = tab.locator("article p a.book-number").first

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
-from conftest import ROOT, SITE
+from conftest import ROOT, SITE, letters
 
 from book import lab
 from book._ext.reader import (
@@ -88,11 +88,6 @@ def test_solutions_are_folded_in_a_plain_copy(chapter):
 
 
 NOT_PROSE = "mjx-container, .headerlink, script, style, pre, table, .book-slider, .math"
-
-
-def letters(text):
-    """Return a text without spaces, signs and quotation marks."""
-    return re.sub(r"[\W_]+", "", text)
 
 
 def site(chapter):

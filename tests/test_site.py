@@ -23,7 +23,7 @@ import numpy  # noqa: F401
 import pytest
 import yaml
 from bs4 import BeautifulSoup
-from conftest import PAGES, ROOT, SITE, name_of
+from conftest import PAGES, ROOT, SITE, letters, name_of
 
 from helpers import plotting
 
@@ -126,8 +126,8 @@ def test_what_a_source_promises_is_on_the_page(soups):
             if figure:
                 (place,) = soups[page].select(f"figure#{figure['name']}")
                 assert place.select("img, table, svg"), (page.stem, figure["name"])
-                beginning = re.split(r"[{$*`]", figure["caption"])[0].strip()
-                caption = " ".join(place.select_one("figcaption").get_text().split())
+                beginning = letters(re.split(r"[{$*`]", figure["caption"])[0])
+                caption = letters(place.select_one("figcaption").get_text())
                 assert beginning in caption and len(caption) > 20, (page.stem, figure["name"])
                 promised += 1
             for node in ast.walk(ast.parse(source)):

@@ -244,7 +244,7 @@ def describe(app, pagename, templatename, context, doctree):
 
 def setup(app):
     """Register with Sphinx."""
-    app.add_config_value("book_extensions", "", "html")
+    app.add_config_value("book_extensions", "", "env")
     app.connect("config-inited", note_extensions)
     app.add_node(contents)
     app.add_directive("contents-by-part", Contents)

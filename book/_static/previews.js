@@ -47,6 +47,7 @@
     box.style.maxHeight = `${under ? below : above}px`;
     const right = page.clientWidth - box.offsetWidth - 8;
     box.style.left = `${scrollX + Math.max(8, Math.min(at.left, right))}px`;
+    box.tabIndex = box.scrollHeight > box.clientHeight ? 0 : -1;
     box.style.top = `${scrollY + (under ? at.bottom + 6 : at.top - box.offsetHeight - 6)}px`;
   }
 
@@ -74,9 +75,19 @@
     const link = linkOf(event);
     if (link && link.matches(":focus-visible")) show(link);
   });
-  document.addEventListener("focusout", close);
-  document.addEventListener("click", close);
-  document.addEventListener("keydown", event => { if (event.key === "Escape") close(); });
+  document.addEventListener("focusout", event => {
+    if (!box.contains(event.relatedTarget)) close();
+  });
+  document.addEventListener("click", event => { if (!box.contains(event.target)) close(); });
+  document.addEventListener("keydown", event => {
+    const step = {ArrowDown: 60, ArrowUp: -60}[event.key];
+    if (event.key === "Escape") close();
+    // What does not fit moves under the arrow keys while the link keeps the focus.
+    else if (step && open === document.activeElement && box.tabIndex === 0) {
+      box.scrollBy(0, step);
+      event.preventDefault();
+    }
+  });
 })();
 // What a number comes from may be folded, or filtered out of the ledger.
 addEventListener("hashchange", () => {
