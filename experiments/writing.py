@@ -206,7 +206,8 @@ class Copies:
         """Return a tf.data.Dataset that calls :meth:`epoch` whenever it is gone through."""
         widths = (5 + self.classes, 3)
         signature = tuple(tf.TensorSpec((None, None, width), tf.float32) for width in widths)
-        return tf.data.Dataset.from_generator(self.epoch, output_signature=signature)
+        batches = tf.data.Dataset.from_generator(self.epoch, output_signature=signature)
+        return batches.apply(tf.data.experimental.assert_cardinality(len(self)))
 
 
 # --- Training ---------------------------------------------------------------------------------
