@@ -59,7 +59,7 @@ def make_writing_runs(data, out, limit, **options):
     planned = planned_writing_runs()[:limit]
     function = partial(writing.run, judges=judges)
     made = sweep({dataset.name: dataset}, planned, out, WRITING_FILES, function, **options)
-    references = pd.concat(writing.references(dataset, judges, distance) for distance in (4, 0))
+    references = writing.references(dataset, judges)
     references.to_csv(Path(out) / "writing_references.csv", index=False, float_format="%.6g")
     return made, len(planned)
 

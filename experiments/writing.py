@@ -28,7 +28,15 @@ from helpers.training import fit, settings_for, split_validation
 
 VALIDATION = 0.15
 TEMPERATURES = (1.0, 0.7, 0.5, 0.25, 0.1, 0.0)
-PER_CLASS = 40  # strokes written at each temperature
+PER_CLASS = 40  # strokes written with each pen
+# Noise was added to the steps that are learned, and rounding adds as much to those that are drawn.
+TWO_NOISES, LIGHT = 2 / 12, 0.05
+PENS = (
+    *({"temperature": temperature} for temperature in TEMPERATURES),
+    {"taken": TWO_NOISES},
+    {"least": LIGHT},
+    {"taken": TWO_NOISES, "least": LIGHT},
+)
 # What brings steps (pixels) and places (pixels from the start) to the size of the other inputs.
 STEP_UNIT, PLACE_UNIT = 2.0, 30.0
 PADDING = 2.0  # no step consists of it: all but one of the class inputs are 0
@@ -329,7 +337,7 @@ def predicted(network, strokes, labels, classes, settings):
 # --- Writing ----------------------------------------------------------------------------------
 
 
-def write(network, labels, classes, rng, temperature=1.0, begun=None):
+def write(network, labels, classes, rng, begun=None, **pen):
     """Let a network write: draw a step, read it, draw the next, until the end is drawn.
 
     Parameters
@@ -339,10 +347,10 @@ def write(network, labels, classes, rng, temperature=1.0, begun=None):
         The class asked for; None: none.
     classes : int
     rng : numpy.random.Generator
-    temperature : float
-        As in :func:`helpers.mixture.sample`.
     begun : list of arrays, each of shape (T_i, 2), optional
         First steps of each stroke, which the network reads instead of its own.
+    **pen
+        ``temperature``, ``taken`` and ``least``, as in :func:`helpers.mixture.sample`.
 
     Returns
     -------
@@ -359,7 +367,7 @@ def write(network, labels, classes, rng, temperature=1.0, begun=None):
         for k, cell in enumerate(network.cells):
             state[k], _ = cell.step(h, state[k])
             h = state[k][0]
-        drawn = mixture.sample(rng, h @ network.W_y + network.b_y, temperature)
+        drawn = mixture.sample(rng, h @ network.W_y + network.b_y, **pen)
         steps[:, t], ended = np.round(drawn[:, :2]), drawn[:, 2] > 0
         for k, first in enumerate(begun):
             if t < len(first):
@@ -481,7 +489,7 @@ def run(dataset, settings, judges):
     -------
     dict of pandas.DataFrame
         ``runs`` (one row: settings, versions, nats a step, what became of test strokes begun and
-        left to the network), ``scores`` (one row a temperature) and ``curves``.
+        left to the network), ``scores`` (one row each of :data:`PENS`) and ``curves``.
     """
     started = time.process_time()
     network, curve = train(dataset, settings, progress=False)
@@ -489,21 +497,29 @@ def run(dataset, settings, judges):
     pixel, y = pixel_of(dataset.train.x), dataset.test.y
     real = [pen_steps(x / pixel, settings.distance) for x in dataset.test.x]
 
-    def let_write(labels, *options):
+    def let_write(labels, **how):
         told = labels if settings.conditioned else [None] * len(labels)
-        return write(network, told, classes, rng, *options)
+        return write(network, told, classes, rng, **how)
+
+    def nats_a_pixel(strokes, labels, taken, drawn=None):
+        return surprises(network, strokes, labels, classes, settings, taken, drawn).mean()
 
     asked = np.repeat(np.arange(classes), PER_CLASS)
-    written = {temperature: let_write(asked, temperature) for temperature in TEMPERATURES}
-    scores = pd.DataFrame(
-        [{"temperature": t} | judges.scores(strokes, asked) for t, strokes in written.items()]
-    )
-    scores.insert(0, "run", settings.name)
+    written, scores = [], []
+    for pen in PENS:
+        written.append(let_write(asked, **pen))
+        pen = {"run": settings.name, "temperature": 1.0, "taken": 0.0, "least": 0.0} | pen
+        scores.append(pen | judges.scores(written[-1], asked))
     begun = [steps[: len(steps) // 2] for steps in real]
     others = (y + 1 + np.arange(len(y)) % (classes - 1)) % classes
     primed, crossed = (
-        judges.answers(let_write(labels, 1.0, begun))["linear"] for labels in (y, others)
+        judges.answers(let_write(labels, begun=begun))["linear"] for labels in (y, others)
     )
+    pixels = {}
+    for name, taken, own in (("", 0.0, written[0]), ("_taken", TWO_NOISES, written[-3])):
+        pixels[f"test_pixel{name}"] = nats_a_pixel(real, y, taken)
+        pixels[f"redrawn_pixel{name}"] = nats_a_pixel(real, y, taken, rng)
+        pixels[f"written_pixel{name}"] = nats_a_pixel(own, asked, taken)
     row = {
         "run": settings.name,
         **dataclasses.asdict(settings),
@@ -516,14 +532,14 @@ def run(dataset, settings, judges):
         "train_nll": curve["loss"].iloc[-1],
         "validation_nll": curve["val_loss"].iloc[-1],
         "test_nll": nats(network, real, y, classes, settings),
-        "written_nll": nats(network, written[1.0], asked, classes, settings),
+        **pixels,
         "primed_right": np.mean(primed == y),
         "crossed_asked": np.mean(crossed == others),
         "crossed_begun": np.mean(crossed == y),
         "seconds": round(time.process_time() - started, 1),
     }
     keras.backend.clear_session()
-    return {"curves": curve, "scores": scores, "runs": pd.DataFrame([row])}
+    return {"curves": curve, "scores": pd.DataFrame(scores), "runs": pd.DataFrame([row])}
 
 
 def nats(network, strokes, labels, classes, settings):
@@ -532,10 +548,35 @@ def nats(network, strokes, labels, classes, settings):
     return mixture.mixture_density(a_y, y)[0].mean()
 
 
+def surprises(network, strokes, labels, classes, settings, taken=0.0, drawn=None):
+    """Return minus the log-probability that a pen gives to each step of some strokes.
+
+    Parameters
+    ----------
+    network, strokes, labels, classes, settings
+        As in :func:`predicted`.
+    taken : float
+        As in :func:`helpers.mixture.without_noise`.
+    drawn : numpy.random.Generator, optional
+        If given, the strokes are read as they are, and the steps that are judged are those which
+        the pen would draw: none of them is ever read.
+
+    Returns
+    -------
+    array, shape (steps,)
+    """
+    a_y, _, _ = predicted(network, strokes, labels, classes, settings)
+    y = np.concatenate([targets(steps) for steps in strokes])
+    if drawn is not None:
+        y = mixture.sample(drawn, a_y, taken=taken)
+        y[:, :2] = np.round(y[:, :2])
+    return mixture.pixel_loss(a_y, y, taken)
+
+
 # --- What needs no network --------------------------------------------------------------------
 
 
-def references(dataset, judges, distance=4):
+def references(dataset, judges):
     """Score real test strokes, and how well simple rules predict their steps.
 
     Each rule is a Gaussian about a prediction that is linear in the steps before, fitted to the
@@ -545,17 +586,16 @@ def references(dataset, judges, distance=4):
     ----------
     dataset : SequenceDataset
     judges : Judges
-    distance : int
 
     Returns
     -------
     pandas.DataFrame
-        ``data, distance, name, test_nll`` and the scores of :meth:`Judges.scores`; rows
+        ``data, name, test_nll`` and the scores of :meth:`Judges.scores`; rows
         ``any step``, ``constant velocity``, ``autoregression`` and ``real strokes``.
     """
     pixel = pixel_of(dataset.train.x)
     train, test = (
-        [pen_steps(x / pixel, distance) for x in split.x] for split in (dataset.train, dataset.test)
+        [pen_steps(x / pixel) for x in split.x] for split in (dataset.train, dataset.test)
     )
     rng, rows = np.random.default_rng(0), []
     for name, order in (("any step", 0), ("constant velocity", 1), ("autoregression", 3)):
@@ -576,7 +616,6 @@ def references(dataset, judges, distance=4):
         rows.append({"name": name, "test_nll": nll.mean()})
     rows.append({"name": "real strokes", **judges.scores(test, dataset.test.y)})
     table = pd.DataFrame(rows)
-    table.insert(0, "distance", distance)
     table.insert(0, "data", dataset.digest)
     return table
 

@@ -5,7 +5,7 @@ one from a Bernoulli distribution. Bishop (1994); for handwriting, Graves (2013)
 """
 
 import numpy as np
-from scipy.special import log_softmax, logsumexp
+from scipy.special import log_ndtr, log_softmax, logsumexp, ndtri_exp
 
 from helpers.cells import sigmoid
 
@@ -122,7 +122,76 @@ def keras_mixture_density(y, a_y):
     return ops.softplus(a_y[..., -1]) - y[..., 2] * a_y[..., -1] - log_p
 
 
-def sample(rng, a_y, temperature=1.0):
+def without_noise(log_sigma, rho, taken):
+    """Return standard deviations and correlations after noise on both axes is taken away.
+
+    Parameters
+    ----------
+    log_sigma : array, shape (…, 2)
+    rho : array, shape (…)
+    taken : float
+        The variance of the noise; what is left of a variance is at least 1e-4.
+
+    Returns
+    -------
+    sigma : array, shape (…, 2)
+    rho : array, shape (…)
+    """
+    if not taken:
+        return np.exp(log_sigma), rho
+    covariance = rho * np.exp(log_sigma.sum(axis=-1))
+    sigma = np.sqrt(np.maximum(np.exp(2 * log_sigma) - taken, 1e-4))
+    return sigma, np.clip(covariance / sigma.prod(axis=-1), -LARGEST_RHO, LARGEST_RHO)
+
+
+def pixel_loss(a_y, y, taken=0.0, nodes=16):
+    """Return minus the log-probability of whole steps: the mass of each one's pixel.
+
+    It is what a pen gives to a step that draws from the density and rounds. The mass is exact along
+    one axis, and along the other a mean over nodes of equal mass.
+
+    Parameters
+    ----------
+    a_y : array, shape (N, 6 M + 1)
+    y : array, shape (N, 3)
+        Whole numbers, and the end.
+    taken : float
+        As in :func:`without_noise`.
+    nodes : int
+
+    Returns
+    -------
+    array, shape (N,)
+    """
+    log_pi, mu, log_sigma, rho, a_end = split(a_y)
+    sigma, rho = without_noise(log_sigma, rho, taken)
+    low, high = ((y[:, None, :2] + side - mu) / sigma for side in (-0.5, 0.5))
+    log_mass, log_low, log_high, sign = _log_mass(low[..., 0], high[..., 0])
+    share = (np.arange(nodes) + 0.5) / nodes
+    log_low, log_high, sign = (a[..., None] for a in (log_low, log_high, sign))
+    z = sign * ndtri_exp(np.logaddexp(log_low + np.log1p(-share), log_high + np.log(share)))
+    rest = np.sqrt(1 - rho**2)[..., None]
+    sides = ((side[..., 1:] - rho[..., None] * z) / rest for side in (low, high))
+    log_mass += logsumexp(_log_mass(*sides)[0], axis=-1) - np.log(nodes)
+    log_p = logsumexp(log_pi + log_mass, axis=-1)
+    return np.logaddexp(0, a_end) - y[:, 2] * a_end - log_p
+
+
+def _log_mass(low, high):
+    """Return the log-mass of a standard normal between two numbers, and how it was computed.
+
+    Both ends are taken on the negative side if that is nearer, where no digit is lost: the logs of
+    the mass below each end there, and the sign of the exchange.
+    """
+    sign = np.where(low > 0, -1.0, 1.0)
+    low, high = np.where(low > 0, -high, low), np.where(low > 0, -low, high)
+    log_low, log_high = log_ndtr(low), log_ndtr(high)
+    with np.errstate(divide="ignore"):  # two ends that are one in floats have no mass between them
+        log_mass = log_high + np.log1p(-np.exp(log_low - log_high))
+    return log_mass, log_low, log_high, sign
+
+
+def sample(rng, a_y, temperature=1.0, taken=0.0, least=0.0):
     """Draw one step from each mixture.
 
     Parameters
@@ -132,6 +201,10 @@ def sample(rng, a_y, temperature=1.0):
     temperature : float
         Divides the logits of the weights and of the end, and multiplies the variances; at 0 the
         mean of the heaviest component is taken. Ha and Eck (2018), equation 8.
+    taken : float
+        As in :func:`without_noise`.
+    least : float
+        Components that weigh less are never drawn, except the heaviest.
 
     Returns
     -------
@@ -142,9 +215,11 @@ def sample(rng, a_y, temperature=1.0):
     rows = np.arange(len(a_y))
     if not temperature:
         return np.column_stack([mu[rows, log_pi.argmax(axis=1)], a_end > 0])
-    chosen = (log_pi / temperature + rng.gumbel(size=log_pi.shape)).argmax(axis=1)
-    mu, sigma, rho = mu[rows, chosen], np.exp(log_sigma[rows, chosen]), rho[rows, chosen]
+    heavy = np.exp(log_pi) >= np.minimum(least, np.exp(log_pi.max(axis=1, keepdims=True)))
+    noisy = log_pi / temperature + rng.gumbel(size=log_pi.shape)
+    chosen = np.where(heavy, noisy, -np.inf).argmax(axis=1)
+    sigma, rho = without_noise(log_sigma[rows, chosen], rho[rows, chosen], taken)
     u = rng.normal(size=(len(a_y), 2)) * np.sqrt(temperature)
     u[:, 1] = rho * u[:, 0] + np.sqrt(1 - rho**2) * u[:, 1]
     end = rng.random(len(a_y)) < sigmoid(a_end / temperature)
-    return np.column_stack([mu + sigma * u, end])
+    return np.column_stack([mu[rows, chosen] + sigma * u, end])

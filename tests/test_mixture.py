@@ -121,5 +121,66 @@ def test_temperature_sharpens_all_three_choices(rng):
     assert np.array_equal(sample(rng, a_y[:1], temperature=0), [[9, 0, 0]])
 
 
+@pytest.mark.parametrize("taken", [0.0, 0.1])
+def test_the_mass_of_a_pixel_is_that_of_scipy(taken, rng):
+    a_y, y = drawn(rng, 40)
+    y[:, :2] = y[:, :2].round()
+    log_pi, mu, log_sigma, rho, a_end = split(a_y)
+    sigma, rho = mixture.without_noise(log_sigma, rho, taken)
+    c = rho * sigma.prod(axis=-1)
+    p = np.zeros(40)
+    for row, k in np.ndindex(40, 3):
+        s_1, s_2 = sigma[row, k]
+        normal = multivariate_normal(mu[row, k], [[s_1**2, c[row, k]], [c[row, k], s_2**2]])
+        mass = normal.cdf(y[row, :2] + 0.5, lower_limit=y[row, :2] - 0.5)
+        p[row] += np.exp(log_pi[row, k]) * mass
+    p_end = 1 / (1 + np.exp(-a_end))
+    expected = -np.log(p) - np.log(np.where(y[:, 2], p_end, 1 - p_end))
+    common = p > 1e-3  # scipy's own error is absolute
+    assert common.sum() > 10
+    gap = np.abs(mixture.pixel_loss(a_y, y, taken) - expected)[common]
+    assert np.median(gap) < 1e-3 and gap.max() < 0.1
+
+
+def test_all_pixels_together_have_the_mass_one(rng):
+    a_y = rng.normal(size=(1, width(2)))
+    a_y[0, 6:10] = [-3, -3, 0, 0]  # one component far narrower than a pixel
+    grid = np.stack(np.meshgrid(*[np.arange(-12.0, 13)] * 2), axis=-1).reshape(-1, 2)
+    y = np.column_stack([np.tile(grid, (2, 1)), np.repeat([0, 1], len(grid))])
+    assert np.exp(-mixture.pixel_loss(np.repeat(a_y, len(y), 0), y)).sum() == pytest.approx(1)
+
+
+def test_the_dequantised_loss_is_a_bound(rng):
+    a_y, y = drawn(rng, 20)
+    y[:, :2] = y[:, :2].round()
+    noisy = [mixture_density(a_y, y + np.append(u, 0))[0] for u in rng.uniform(-0.5, 0.5, (999, 2))]
+    assert (np.mean(noisy, axis=0) > mixture.pixel_loss(a_y, y) - 0.05).all()
+
+
+def test_far_pixels_keep_their_logarithm():
+    a_y = np.zeros((1, 7))
+    loss = mixture.pixel_loss(a_y, np.array([[100.0, 0, 0]]))
+    assert loss[0] == pytest.approx(99.5**2 / 2, rel=0.01)
+
+
+def test_noise_is_taken_from_both_axes(rng):
+    log_sigma, rho = np.log([[0.5, 1.0], [0.2, 0.2]]), np.array([0.6, 0.9])
+    sigma, left = mixture.without_noise(log_sigma, rho, 1 / 12)
+    assert np.allclose(sigma[0] ** 2, [0.25 - 1 / 12, 1 - 1 / 12])
+    assert left[0] * sigma[0].prod() == pytest.approx(0.6 * 0.5)  # the covariance stays
+    assert np.allclose(sigma[1], 0.01) and left[1] == LARGEST_RHO
+    # Rounding gives the noise back: Sheppard's correction.
+    a_y = outputs_of([1.0], [[0.3, 0.1]], [[1, 1]], [0.0], 0.5, 200_000)
+    steps = sample(rng, a_y, taken=2 / 12)[:, :2].round()
+    assert np.allclose(steps.var(axis=0), 1 - 1 / 12, rtol=0.01)
+
+
+def test_light_components_are_left_out(rng):
+    a_y = outputs_of([0.04, 0.96], [[-9, 0], [9, 0]], np.ones((2, 2)), [0, 0], 0.5, 1000)
+    assert (sample(rng, a_y)[:, 0] < 0).any()
+    assert not (sample(rng, a_y, least=0.05)[:, 0] < 0).any()
+    assert np.isfinite(sample(rng, a_y, least=2.0)).all()  # the heaviest always stays
+
+
 def test_the_width_is_six_numbers_a_component_and_one():
     assert width(20) == 121 and mixture.split(np.zeros(width(20)))[1].shape == (20, 2)

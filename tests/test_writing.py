@@ -12,7 +12,8 @@ from experiments.plan import WRITING, WRITING_SEEDS, planned_writing_runs
 from experiments.sweep import sweep
 from experiments.writing import (
     PADDING,
-    TEMPERATURES,
+    PENS,
+    TWO_NOISES,
     Copies,
     Judges,
     WritingSettings,
@@ -140,17 +141,30 @@ def test_a_network_writes_what_it_would_read(rng):
     network.b_y[-1] = -3
     labels = [0, 2, None]
     begun = [np.array([[3.0, 4], [0, 4]])] * 3
-    written = write(network, labels, 3, np.random.default_rng(1), 0.5, begun)
+    written = write(network, labels, 3, np.random.default_rng(1), begun, temperature=0.5)
     for steps in written:
         assert np.array_equal(steps[:2], begun[0]) and 2 < len(steps) <= writing.LONGEST
         assert (steps == steps.round()).all()
     # Read at one go, it says at each step what it said while writing: the most likely one at 0.
-    (steps,) = write(network, [2], 3, rng, 0.0)
+    (steps,) = write(network, [2], 3, rng, temperature=0.0)
     a_y = network.outputs(inputs(steps, 2, 3)[None], every_step=True)[0]
     heaviest = a_y[:, :2].argmax(axis=1)
     mu = a_y[:, 2:6].reshape(-1, 2, 2)[np.arange(len(steps)), heaviest]
     assert np.allclose(steps, np.round(mu), atol=1)
     assert (a_y[:-1, -1] <= 0).all()
+
+
+def test_a_pen_is_as_surprised_by_its_draws_as_it_says(rng):
+    """Drawn and never read, or written and read: with one probability of each step, entropy."""
+    network = Network.random(rng, LSTM, 8, [6], width(2)).astype(np.float32)
+    settings, labels = WritingSettings("any", 0, components=2), [0] * 60
+    for taken in (0.0, TWO_NOISES):
+        own = write(network, labels, 3, rng, taken=taken)
+        options = (network, own, labels, 3, settings, taken)
+        read, drawn = writing.surprises(*options), writing.surprises(*options, rng)
+        assert len(read) == len(drawn) == sum(map(len, own))
+        gap = read.mean() - drawn.mean()
+        assert abs(gap) < 4 * np.hypot(read.std(), drawn.std()) / np.sqrt(len(read))
 
 
 def test_distances_and_scores_by_hand(judges, dataset):
@@ -173,7 +187,8 @@ def test_runs_are_recorded_once(dataset, judges, tmp_path):
     assert sweep({"handwriting": dataset}, planned, tmp_path, **options) == 0
     tables = load_tables(WRITING_FILES, tmp_path)
     assert len(tables["runs"]) == 2 and len(tables["curves"]) == 4
-    assert len(tables["scores"]) == 2 * len(TEMPERATURES)
+    assert len(tables["scores"]) == 2 * len(PENS)
+    assert (tables["runs"]["test_pixel"] > 0).all()
     changed = [dataclasses.replace(QUICK, epochs=1)]
     assert sweep({"handwriting": dataset}, changed, tmp_path, **options) == 1
 
@@ -197,9 +212,12 @@ def test_the_recorded_runs_are_those_of_the_plan():
     for name, curve in tables["curves"].groupby("run"):
         assert curve["epoch"].tolist() == list(range(1, planned[name].epochs + 1))
         assert curve["val_loss"].iloc[-1] == runs.loc[name, "validation_nll"]
-    temperatures = tables["scores"].groupby("run")["temperature"].agg(tuple)
-    assert set(temperatures.index) == set(planned) and set(temperatures) == {TEMPERATURES}
+    kept = {"temperature": 1.0, "taken": 0.0, "least": 0.0}
+    pens = [tuple((kept | pen).values()) for pen in PENS]
+    for name, scores in tables["scores"].groupby("run"):
+        assert name in planned and np.allclose(scores[list(kept)], pens, atol=1e-6)
+    assert set(tables["scores"]["run"]) == set(planned)
     shares = tables["scores"][["linear", "lstm", "finished"]]
     assert ((shares >= 0) & (shares <= 1)).all(axis=None)
     references = pd.read_csv(RESULTS / "writing_references.csv")
-    assert set(references["data"]) == set(runs["data"]) and len(references) == 8
+    assert set(references["data"]) == set(runs["data"]) and len(references) == 4
