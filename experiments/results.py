@@ -6,12 +6,13 @@ Stopped at any moment and started again, it goes on where it was.
 """
 
 import argparse
+import json
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from experiments import writing
+from experiments import pen, writing
 from experiments.baselines import score_baselines
 from experiments.costs import sweep_costs
 from experiments.plan import PLAN, planned_memory_runs, planned_runs, planned_writing_runs
@@ -61,6 +62,13 @@ def make_writing_runs(data, out, limit, **options):
     made = sweep({dataset.name: dataset}, planned, out, WRITING_FILES, function, **options)
     references = writing.references(dataset, judges)
     references.to_csv(Path(out) / "writing_references.csv", index=False, float_format="%.6g")
+    path = Path(out) / "writer.json"
+    if not path.exists() or json.loads(path.read_text(encoding="utf-8"))["data"] != dataset.digest:
+        page = writing.page_network(dataset, judges)
+        page["shapes"] = [w.shape for w in page["weights"]]
+        page["weights"] = pen.packed(page["weights"])
+        text = json.dumps(page, separators=(",", ":"))
+        path.write_text(text + "\n", encoding="utf-8")
     return made, len(planned)
 
 

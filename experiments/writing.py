@@ -28,7 +28,7 @@ from helpers.training import fit, settings_for, split_validation
 
 VALIDATION = 0.15
 TEMPERATURES = (1.0, 0.7, 0.5, 0.25, 0.1, 0.0)
-PER_CLASS = 40  # strokes written with each pen
+PER_CLASS = 100  # strokes written with each pen
 # Noise was added to the steps that are learned, and rounding adds as much to those that are drawn.
 TWO_NOISES, LIGHT = 2 / 12, 0.05
 PENS = (
@@ -37,6 +37,9 @@ PENS = (
     {"least": LIGHT},
     {"taken": TWO_NOISES, "least": LIGHT},
 )
+# The network of the page on which a reader writes is small; its pen is cautious.
+PAGE_NETWORK = {"components": 5, "units": 64}
+PAGE_PEN = {"temperature": 0.5, "taken": TWO_NOISES, "least": LIGHT}
 # What brings steps (pixels) and places (pixels from the start) to the size of the other inputs.
 STEP_UNIT, PLACE_UNIT = 2.0, 30.0
 PADDING = 2.0  # no step consists of it: all but one of the class inputs are 0
@@ -571,6 +574,48 @@ def surprises(network, strokes, labels, classes, settings, taken=0.0, drawn=None
         y = mixture.sample(drawn, a_y, taken=taken)
         y[:, :2] = np.round(y[:, :2])
     return mixture.pixel_loss(a_y, y, taken)
+
+
+def page_network(dataset, judges):
+    """Train the small network that goes on with a reader's stroke, and test it as it is stored.
+
+    Parameters
+    ----------
+    dataset : SequenceDataset
+    judges : Judges
+
+    Returns
+    -------
+    dict
+        For JSON: what a script needs to know beside the weights, in pixels; ``written`` and
+        ``primed``, the shares that the linear judge recognises of strokes written by it, and of
+        test strokes that it finished from their middle; and the ``weights``, as arrays.
+    """
+    settings = WritingSettings("page", 1, **PAGE_NETWORK)
+    network, _ = train(dataset, settings, progress=False)
+    network = network.astype(np.float16).astype(np.float32)
+    classes, rng = len(dataset.classes), np.random.default_rng(settings.seed)
+    pixel = pixel_of(dataset.train.x)
+    begun = [pen_steps(x / pixel) for x in dataset.test.x]
+    begun = [steps[: len(steps) // 2] for steps in begun]
+    asked = np.repeat(np.arange(classes), PER_CLASS)
+    written = judges.answers(write(network, asked, classes, rng, **PAGE_PEN))
+    primed = judges.answers(write(network, dataset.test.y, classes, rng, begun, **PAGE_PEN))
+    keras.backend.clear_session()
+    return {
+        "settings": dataclasses.asdict(settings),
+        "data": dataset.digest,
+        "pixel": pixel,
+        "distance": settings.distance,
+        "step_unit": STEP_UNIT,
+        "place_unit": PLACE_UNIT,
+        "longest": LONGEST,
+        "largest_rho": mixture.LARGEST_RHO,
+        "pen": PAGE_PEN,
+        "written": np.mean(written["linear"] == asked),
+        "primed": np.mean(primed["linear"] == dataset.test.y),
+        "weights": list(network.weights.values()),
+    }
 
 
 # --- What needs no network --------------------------------------------------------------------
