@@ -41,7 +41,7 @@ def load_tables(files, folder=RESULTS):
     dict of pandas.DataFrame
         ``runs`` (one row a run), ``curves`` (one row a judgement), of the data sets
         ``predictions`` (one row a sample of the validation and the test split) and of networks that
-        write ``scores`` (one row a temperature), all with a column ``run`` and sorted by it. Empty
+        write ``scores`` (one row a pen), all with a column ``run`` and sorted by it. Empty
         where nothing is recorded. A run counts once its row is in ``runs``.
     """
     tables = {}

@@ -408,6 +408,7 @@ class Panel {
 
   guide() {
     const name = this.part("trace").value, points = name ? unpack(PEN.guides[name]).map(onPaper) : [];
+    if (name) this.part("asked").value = PEN.classes.indexOf(name);
     this.part("guide").setAttribute("points", line(points));
     this.part("start").setAttribute("transform",
       points.length ? `translate(${points[0]})` : "translate(-99 -99)");
