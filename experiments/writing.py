@@ -636,14 +636,14 @@ def references(dataset, judges):
     -------
     pandas.DataFrame
         ``data, name, test_nll`` and the scores of :meth:`Judges.scores`; rows
-        ``any step``, ``constant velocity``, ``autoregression`` and ``real strokes``.
+        ``mean step``, ``constant velocity``, ``autoregression`` and ``real strokes``.
     """
     pixel = pixel_of(dataset.train.x)
     train, test = (
         [pen_steps(x / pixel) for x in split.x] for split in (dataset.train, dataset.test)
     )
     rng, rows = np.random.default_rng(0), []
-    for name, order in (("any step", 0), ("constant velocity", 1), ("autoregression", 3)):
+    for name, order in (("mean step", 0), ("constant velocity", 1), ("autoregression", 3)):
         (x, y), (x_test, y_test) = (
             _with_steps_before(split, order, rng) for split in (train, test)
         )

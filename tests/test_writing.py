@@ -1,6 +1,7 @@
 """Networks that write: steps, copies, writing, judging, and the recorded runs."""
 
 import dataclasses
+import json
 from functools import partial
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 
 from experiments import writing
+from experiments.pen import packed
 from experiments.plan import WRITING, WRITING_SEEDS, planned_writing_runs
 from experiments.sweep import sweep
 from experiments.writing import (
@@ -197,6 +199,20 @@ def test_the_rules_without_a_network(dataset, judges):
     table = references(dataset, judges).set_index("name")
     assert table["test_nll"].dropna().is_monotonic_decreasing  # each rule knows more
     assert table.loc["real strokes", "linear"] > 0.8
+
+
+def test_the_network_of_the_page_is_tested_as_it_is_stored(dataset, judges, rng, monkeypatch):
+    units, components = writing.PAGE_NETWORK["units"], writing.PAGE_NETWORK["components"]
+    network = Network.random(rng, LSTM, 10, [units], width(components)).astype(np.float32)
+    monkeypatch.setattr(writing, "train", lambda *_, **__: (network, None))
+    monkeypatch.setattr(writing, "PER_CLASS", 2)
+    page = writing.page_network(dataset, judges)
+    assert [w.shape for w in page["weights"]] == [w.shape for w in network.weights.values()]
+    assert all((w == w.astype(np.float16)).all() for w in page["weights"])
+    page["weights"] = packed(page["weights"])
+    page = json.loads(json.dumps(page))
+    assert 0 <= page["written"] <= 1 and 0 <= page["primed"] <= 1
+    assert page["pixel"] == pixel_of(dataset.train.x) and page["data"] == dataset.digest
 
 
 def test_the_recorded_runs_are_those_of_the_plan():
