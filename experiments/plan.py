@@ -45,8 +45,6 @@ DISTORTED_SPEECH = VALIDATED_SPEECH | {"augment": True, "max_epochs": 20, "patie
 TRIED = {STROKES: {"SimpleRNN": (1,), "LSTM": (4,)}, SPEECH: {"SimpleRNN": (4,), "LSTM": (1,)}}
 CHANGES = {
     "by_length": {"batches": "by_length"},
-    "by_length_full": {"batches": "by_length_full"},
-    "shuffled_handfuls": {"batches": "shuffled_handfuls"},
     "unclipped": {"clip": 0.0},
     "constant_rate": {"decay": False},
     "report_rule": {"validation": 0.0},
@@ -94,6 +92,16 @@ PLAN = (
     Row("validated", SPEECH, REPORTS, 10, VALIDATED_SPEECH),
     Row("report", STROKES, REPORTS, 5, PROTOCOLS["report"][STROKES]),
     Row("report", SPEECH, REPORTS, 5, PROTOCOLS["report"][SPEECH]),
+    # What the short cut of length buckets did under the report's protocol, and which part of it.
+    *(
+        Row(f"report_{batches}", dataset, networks, 5, protocol | {"batches": batches})
+        for dataset, protocol in PROTOCOLS["report"].items()
+        for batches, networks in (
+            ("by_length", REPORTS),
+            ("by_length_full", TRIED[dataset]),
+            ("shuffled_handfuls", TRIED[dataset]),
+        )
+    ),
     *(
         Row(change, dataset, TRIED[dataset], 10, PROTOCOLS["validated"][dataset] | setting)
         for dataset, changes in CHANGED.items()
