@@ -2,10 +2,15 @@
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
-from conftest import environment
+import pikepdf
+import pytest
+from conftest import BROWSERS, environment
+
+from book import make_pdf
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
@@ -42,6 +47,26 @@ def test_book(clone):
     assert "Open _build/html/index.html" in make(clone, "book")
     assert (clone / "_build/html/notebooks/01_why_sequences.html").exists()
     assert "Nothing" not in make(clone, "book")  # and a second time, without building again
+
+
+def test_pdf(clone):
+    if not any(map(shutil.which, BROWSERS)):
+        pytest.skip("no Chromium on this machine")
+    printed = make(clone, "pdf", "PAGES=book/intro notebooks/07_gru")
+    file = clone / "_build/recurrent-sequence-learning.pdf"
+    assert f"{file}: " in printed
+    with pikepdf.open(file) as pdf, pdf.open_outline() as outline:
+        assert [item.title for item in outline.root] == [
+            "Contents",
+            "Recurrent Sequence Learning",
+            "7. GRU",
+            "Solutions",
+        ]
+        assert "Exercises" in {item.title for item in outline.root[2].children}
+        places = make_pdf.destinations(pdf)
+        assert 1 < places["p0"][0] < places["p1"][0] < places["solutions"][0] < len(pdf.pages)
+        assert pdf.docinfo["/Title"] == "Recurrent Sequence Learning"
+        assert pdf.Root.Lang == "en" and "/StructTreeRoot" in pdf.Root
 
 
 def test_run_executes_one_chapter_and_nothing_else(clone):
@@ -109,6 +134,11 @@ def test_bench(clone):
 def test_slides(clone):
     make(clone, "slides")
     assert list((clone / "_build/slides").rglob("*.html"))
+
+
+def test_quizzes(clone):
+    make(clone, "quizzes")
+    assert {path.name for path in (clone / "_build/quizzes").iterdir()} == {"moodle.xml", "qti.zip"}
 
 
 def test_notebooks(clone):
