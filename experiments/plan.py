@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from experiments.tasks import TASKS, TaskSettings
+from experiments.writing import WritingSettings
 from helpers.models import ARCHITECTURES, CELLS
 from helpers.training import PROTOCOLS, RunSettings
 
@@ -122,6 +123,17 @@ PLAN = (
 MEMORY_MODELS = (("SimpleRNN", ""), ("LSTM", "0"), ("LSTM", "1"), ("LSTM", "log T"), ("GRU", ""))
 MEMORY_SEEDS = (1, 2, 3, 4, 5)
 
+# Networks that write: what each changes of the defaults of WritingSettings, with these seeds.
+WRITING = {
+    "mixture": {},
+    "one Gaussian": {"components": 1},
+    "squared error": {"components": 0},
+    "on the lattice": {"dequantised": False},
+    "no class": {"conditioned": False},
+    "squared error, no class": {"components": 0, "conditioned": False},
+}
+WRITING_SEEDS = (1, 2, 3, 4, 5)
+
 
 def planned_runs(protocols=None):
     """Return the settings of every run, seed by seed: all networks with one seed come first.
@@ -159,4 +171,18 @@ def planned_memory_runs():
         for name, task in TASKS.items()
         for lag in task.lags
         for cell, bias in MEMORY_MODELS
+    ]
+
+
+def planned_writing_runs():
+    """Return the settings of every run of a network that writes, seed by seed.
+
+    Returns
+    -------
+    list of WritingSettings
+    """
+    return [
+        WritingSettings(variant, seed, **changes)
+        for seed in WRITING_SEEDS
+        for variant, changes in WRITING.items()
     ]

@@ -94,6 +94,16 @@ def test_memory(clone, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"memory_curves.csv.bz2", "memory_runs.csv"}
 
 
+def test_writing(clone, tmp_path):
+    words = ("LIMIT=1", "PROCESSES=1", f"OUT={tmp_path}", "DATA=data/sample")
+    assert "1 runs made; all 1 are recorded" in make(clone, "writing", *words)
+    tables = {"writing_curves.csv.bz2", "writing_scores.csv", "writing_runs.csv"}
+    assert {p.name for p in tmp_path.iterdir()} == tables | {
+        "writing_references.csv",
+        "writer.json",
+    }
+
+
 def test_baselines(clone, tmp_path):
     printed = make(clone, "baselines", "LIMIT=2", f"OUT={tmp_path}", "DATA=data/sample")
     assert printed.count("majority class") == printed.count("length alone") == 2

@@ -10,7 +10,7 @@ from sphinx.errors import ExtensionError
 
 MARK = "<!-- write-here -->"
 PANEL = (Path(__file__).parent / "write_here.html").read_text(encoding="utf-8")
-NETWORKS = "data/results/pen.json"
+NETWORKS, WRITER = "data/results/pen.json", "data/results/writer.json"
 
 
 def put_panel(app, pagename, templatename, context, doctree):
@@ -31,9 +31,13 @@ def write_networks(app, exception):
     """Write the networks as a script, since a page opened from a disk may not fetch a file."""
     source = Path(app.srcdir) / NETWORKS
     if exception is None and app.builder.format == "html" and source.exists():
-        text = source.read_text(encoding="utf-8")
+        writer = Path(app.srcdir) / WRITER  # the panel does without
+        texts = [
+            p.read_text(encoding="utf-8").strip() if p.exists() else "null"
+            for p in (source, writer)
+        ]
         script = Path(app.outdir) / "_static" / "pen.js"
-        script.write_text(f"const PEN = {text.strip()};\n", encoding="utf-8")
+        script.write_text("const PEN = {};\nconst WRITER = {};\n".format(*texts), encoding="utf-8")
 
 
 def setup(app):
