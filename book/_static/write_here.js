@@ -1,10 +1,10 @@
 // "Write here": three networks read a stroke while it is drawn.
 //
-// The networks and the strokes come from pen.js: data/results/pen.json, and writer.json, a network that
-// goes on with a stroke, or null, and then there is no such button. Nothing is fetched,
-// so the panel works from a disk. The first half of this file reads strokes and knows no page; the
-// second half is the panel. Positions have y upwards and are in units of PEN.size, the median size
-// of the strokes that the networks were trained on.
+// The networks and the strokes come from pen.js, the network that goes on with a stroke from
+// writer.js when it is first asked; both are scripts, since a page opened from a disk may not fetch.
+// The first half of this file reads strokes and knows no page; the second half is the panel.
+// Positions have y upwards and are in units of PEN.size, the median size of the strokes that the
+// networks were trained on.
 "use strict";
 (() => {
 
@@ -172,6 +172,19 @@ function drawStep(a, pen, random) {
   };
 }
 
+const HERE = document.currentScript.src;
+// Wait for the network that writes, which is larger than the three that read.
+function fetchWriter() {
+  return new Promise((resolve, reject) => {
+    if (WRITER) return resolve();
+    const script = document.createElement("script");
+    script.src = new URL("writer.js", HERE);
+    script.onload = resolve;
+    script.onerror = () => reject(new Error(`${script.src} was not found`));
+    document.head.append(script);
+  });
+}
+
 // Read a stroke that was begun, and go on as a character of that class: `begun`, the steps that were
 // read, in pixels, and `points`, where the pen goes.
 function goOn(stroke, label, pen = WRITER.pen, random = Math.random) {
@@ -258,7 +271,7 @@ class Panel {
     this.part("beginning").append(
       option("as it is", ""), ...classes.map(name => option(`that of ${name}`, name)));
     this.part("asked").append(...classes.map((name, k) => option(name, k)));
-    this.part("on").hidden = !WRITER;
+    this.part("on").hidden = !WRITES;
     const numbers = {};
     this.part("stored").append(...PEN.strokes.map(({label}, k) => {
       numbers[label] = (numbers[label] || 0) + 1;
@@ -383,7 +396,8 @@ class Panel {
   }
 
   // Let a network go on from the step that is looked at; on an empty sheet, from the guide's start.
-  goOn() {
+  async goOn() {
+    await fetchWriter();
     cancelAnimationFrame(this.animation);
     const label = +this.part("asked").value, {given, before, points} = this.reading.along;
     const begun = !this.steps ? [unpack(PEN.guides[PEN.classes[label]])[0]]
@@ -506,6 +520,6 @@ function cividis(share) {
 }
 
 // The tests read strokes without the panel.
-window.writeHere = {readStroke, goOn};
+window.writeHere = {readStroke, fetchWriter, goOn};
 document.querySelectorAll(".pen").forEach(root => new Panel(root));
 })();
