@@ -38,7 +38,7 @@ PENS = (
     {"taken": TWO_NOISES, "least": LIGHT},
 )
 # The network of the page on which a reader writes is small; its pen is cautious.
-PAGE_NETWORK = {"components": 5, "units": 64}
+PAGE_NETWORK = {"components": 5, "units": 96}
 PAGE_PEN = {"temperature": 0.5, "taken": TWO_NOISES, "least": LIGHT}
 # What brings steps (pixels) and places (pixels from the start) to the size of the other inputs.
 STEP_UNIT, PLACE_UNIT = 2.0, 30.0
