@@ -1,4 +1,4 @@
-"""Print the whole book into one PDF: ``python book/make_pdf.py SITE PDF [page ...]``.
+"""Print the whole book into one PDF: ``python -m book.make_pdf SITE PDF [page ...]``.
 
 Every page of the built site is read in Chromium, without scripts, so that interactive figures stand
 still. One document is made of them, with a title page, contents and all solutions at the end, and
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pikepdf
 import yaml
-from playwright.sync_api import sync_playwright
+
+from book.browser import launch
 
 ROOT = Path(__file__).resolve().parent.parent
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 STYLES = (
     "styles/theme.css",
     "styles/pydata-sphinx-theme.css",
@@ -248,19 +248,13 @@ def finish(printed, headings, target):
 
 def main(site, target, *chosen):
     """Make the PDF of a built site, or of some pages."""
-    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if chromium is None:
-        sys.exit(f"found no browser that prints; expected one of {', '.join(BROWSERS)}")
     site, target = Path(site).resolve(), Path(target).resolve()
     folder = target.parent / "pdf"
     folder.mkdir(parents=True, exist_ok=True)
-    options = ["--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=options)
+    with launch("--allow-file-access-from-files") as browser:
         parts = read_pages(browser, site, chosen)
         parts.append(("", [solutions(parts)]))
         printed = print_book(browser, document(parts, site), folder)
-        browser.close()
     headings = [heading for _, pages in parts for page in pages for heading in page["headings"]]
     headings.insert(0, {"level": 1, "id": "contents", "text": "Contents"})
     count = finish(printed, headings, target)

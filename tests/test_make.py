@@ -2,15 +2,14 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pikepdf
 import pytest
-from conftest import BROWSERS, environment
+from conftest import environment
 
-from book import make_pdf
+from book import browser, make_pdf
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
@@ -50,7 +49,7 @@ def test_book(clone):
 
 
 def test_pdf(clone):
-    if not any(map(shutil.which, BROWSERS)):
+    if not browser.find():
         pytest.skip("no Chromium on this machine")
     printed = make(clone, "pdf", "PAGES=book/intro notebooks/07_gru book/how_to_run")
     file = clone / "_build/recurrent-sequence-learning.pdf"
