@@ -262,7 +262,7 @@ def _crossed(d):
     return mean, float(np.sqrt(total / d.size)), float(freedom)
 
 
-def single_changes(datasets, changes, base="validated"):
+def single_changes(datasets, changes, base="validated", by=("layer", "architecture")):
     """Compare protocols that change one setting with the one they change, seed by seed.
 
     Parameters
@@ -270,11 +270,14 @@ def single_changes(datasets, changes, base="validated"):
     datasets, changes : sequence of str
         ``changes`` are names of protocols. Together they are the family of Holm's correction.
     base : str
+    by : sequence of str
+        What has a row of its own. ``layer`` alone takes all architectures of a cell together, each
+        seed of each as a draw.
 
     Returns
     -------
     pandas.DataFrame
-        A row per data set, change and network of which at least two seeds are recorded in both:
+        A row per data set, change and network of which at least two runs are recorded in both:
         mean test accuracies ``base`` and ``changed`` over the ``seeds`` they share, their
         ``difference`` with its interval ``low`` to ``high`` over seeds and files, ``p``
         (:func:`crossed_test`), ``holm``, and ``visible``: the smallest true difference that
@@ -284,9 +287,10 @@ def single_changes(datasets, changes, base="validated"):
     test = tables["predictions"].query("split == 'test'")
     test = test.assign(right=test["predicted"] == test["label"])
     right = test.pivot_table("right", "run", "file", aggfunc="first")
-    keys, rows, errors = ["dataset", "layer", "architecture"], [], []
+    keys, rows, errors = ["dataset", *by], [], []
+    pair_of = ["dataset", "layer", "architecture", "seed"]
     for dataset in datasets:
-        here = tables["runs"][tables["runs"]["dataset"] == dataset].set_index([*keys, "seed"])
+        here = tables["runs"][tables["runs"]["dataset"] == dataset].set_index(pair_of)
         plain = here[here["protocol"] == base]["run"]
         for change in changes:
             changed = here[here["protocol"] == change]["run"]

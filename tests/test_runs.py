@@ -155,3 +155,7 @@ def test_single_changes_are_compared_by_seed_and_file():
     assert row["difference"] == pytest.approx(row["changed"] - row["base"])
     assert (table["holm"] >= table["p"]).all() and table["holm"].max() <= 1
     assert not len(single_changes(["handwriting"], ["nowhere"]))
+    cells = single_changes(["handwriting"], ["report"], by=["layer"]).set_index("layer")
+    apart = table.query("change == 'report'").groupby("layer")
+    assert cells["seeds"].to_dict() == apart["seeds"].sum().to_dict()
+    assert np.allclose(cells["difference"], apart["difference"].mean()[cells.index])
