@@ -479,6 +479,11 @@ class Judges:
         }
 
 
+def other_classes(labels, classes):
+    """Return for each label another one, in turn."""
+    return (labels + 1 + np.arange(len(labels)) % (classes - 1)) % classes
+
+
 def run(dataset, settings, judges):
     """Train one network, let it write, and judge what it wrote; the test strokes are used once.
 
@@ -514,7 +519,7 @@ def run(dataset, settings, judges):
         pen = {"run": settings.name, "temperature": 1.0, "taken": 0.0, "least": 0.0} | pen
         scores.append(pen | judges.scores(written[-1], asked))
     begun = [steps[: len(steps) // 2] for steps in real]
-    others = (y + 1 + np.arange(len(y)) % (classes - 1)) % classes
+    others = other_classes(y, classes)
     primed, crossed = (
         judges.answers(let_write(labels, begun=begun))["linear"] for labels in (y, others)
     )
@@ -622,7 +627,7 @@ def page_network(dataset, judges):
 
 
 def references(dataset, judges):
-    """Score real test strokes, and how well simple rules predict their steps.
+    """Score real strokes, and how well simple rules predict their steps.
 
     Each rule is a Gaussian about a prediction that is linear in the steps before, fitted to the
     training strokes; that a step is the last one has the same probability at every step.
@@ -635,8 +640,12 @@ def references(dataset, judges):
     Returns
     -------
     pandas.DataFrame
-        ``data, name, test_nll`` and the scores of :meth:`Judges.scores`; rows
-        ``mean step``, ``constant velocity``, ``autoregression`` and ``real strokes``.
+        ``data, name, test_nll``, the scores of :meth:`Judges.scores`, and ``crossed_asked`` and
+        ``crossed_begun``, the shares seen as the class that ends a stroke and that began it. Rows
+        ``mean step``, ``constant velocity``, ``autoregression``; ``real strokes`` (test),
+        ``training strokes``, ``distorted copies``; and test strokes that end halfway in another
+        manner: ``ended by their class`` (the second half of another test stroke of the class),
+        ``ended by another class`` and ``ended straight`` (the last step repeated).
     """
     pixel = pixel_of(dataset.train.x)
     train, test = (
@@ -659,10 +668,49 @@ def references(dataset, judges):
         nll += np.log(2 * np.pi) + np.linalg.slogdet(covariance)[1] / 2
         nll -= np.log(np.where(y_test[:, 2], end, 1 - end))
         rows.append({"name": name, "test_nll": nll.mean()})
-    rows.append({"name": "real strokes", **judges.scores(test, dataset.test.y)})
+    y, settings = dataset.test.y, WritingSettings("copies", 0)
+    matrices = np.eye(2) + rng.normal(0, settings.strength, (len(train), 2, 2))
+    copies = [
+        pen_steps(x / pixel @ m, settings.distance)
+        for x, m in zip(dataset.train.x, matrices, strict=True)
+    ]
+    rows.append({"name": "real strokes", **judges.scores(test, y)})
+    rows.append({"name": "training strokes", **judges.scores(train, dataset.train.y)})
+    rows.append({"name": "distorted copies", **judges.scores(copies, dataset.train.y)})
+    others = other_classes(y, len(dataset.classes))
+    halves = [s[: len(s) // 2] for s in test]
+    straight = [
+        np.concatenate([half, np.tile(half[-1], (len(s) - len(half), 1))])
+        for half, s in zip(halves, test, strict=True)
+    ]
+    for name, asked, strokes in (
+        ("ended by their class", y, _ended_by(test, y, y, rng)),
+        ("ended by another class", others, _ended_by(test, y, others, rng)),
+        ("ended straight", y, straight),
+    ):
+        seen = judges.answers(strokes)["linear"]
+        times = len(seen) // len(y)
+        row = {"linear": np.mean(seen == np.tile(y, times))}
+        if asked is others:
+            row = {
+                "crossed_asked": np.mean(seen == np.tile(others, times)),
+                "crossed_begun": row["linear"],
+            }
+        rows.append({"name": name, **row})
     table = pd.DataFrame(rows)
     table.insert(0, "data", dataset.digest)
     return table
+
+
+def _ended_by(strokes, labels, ends, rng, times=10):
+    """Return first halves with second halves of other strokes of these classes, several times."""
+    out = []
+    for _ in range(times):
+        for k, (steps, end) in enumerate(zip(strokes, ends, strict=True)):
+            same = np.flatnonzero(labels == end)
+            other = strokes[rng.choice(same[same != k])]
+            out.append(np.concatenate([steps[: len(steps) // 2], other[len(other) // 2 :]]))
+    return out
 
 
 def _with_steps_before(strokes, order, rng):

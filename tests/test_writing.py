@@ -236,4 +236,4 @@ def test_the_recorded_runs_are_those_of_the_plan():
     shares = tables["scores"][["linear", "lstm", "finished"]]
     assert ((shares >= 0) & (shares <= 1)).all(axis=None)
     references = pd.read_csv(RESULTS / "writing_references.csv")
-    assert set(references["data"]) == set(runs["data"]) and len(references) == 4
+    assert set(references["data"]) == set(runs["data"]) and len(references) == 9
