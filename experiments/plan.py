@@ -103,7 +103,13 @@ PLAN = (
         for part, batches in PARTS.items()
     ),
     *(
-        Row(change, dataset, TRIED[dataset], 10, PROTOCOLS["validated"][dataset] | setting)
+        Row(
+            change,
+            dataset,
+            TRIED[dataset],
+            10 if setting is BY_LENGTH else 5,
+            PROTOCOLS["validated"][dataset] | setting,
+        )
         for dataset, changes in CHANGED.items()
         for change, setting in changes.items()
     ),
