@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t, ttest_1samp
 from sklearn.metrics import confusion_matrix
-from statsmodels.stats.multitest import multipletests
 
 from helpers.cells import CELLS as NUMPY_CELLS
 from helpers.cells import Network
@@ -241,79 +240,20 @@ def crossed_test(first, second):
         Mean accuracy of the first less the second, its 95 % interval, and the two-sided p-value of
         no difference.
     """
-    mean, error, freedom = _crossed(np.asarray(first, float) - np.asarray(second, float))
-    if error == 0:
-        return mean, mean, mean, 1.0 if mean == 0 else 0.0
-    half = t.ppf(0.975, freedom) * error
-    return mean, mean - half, mean + half, float(2 * t.sf(abs(mean) / error, freedom))
-
-
-def _crossed(d):
-    """Mean of seeds × files, its standard error and degrees of freedom (:func:`crossed_test`)."""
-    (seeds, files), mean = d.shape, float(d.mean())
+    d = np.asarray(first, float) - np.asarray(second, float)
+    (seeds, files), mean = d.shape, d.mean()
     rows, columns = d.mean(axis=1), d.mean(axis=0)
     rest = ((d - rows[:, None] - columns + mean) ** 2).sum() / ((seeds - 1) * (files - 1))
     squares = np.array([files * rows.var(ddof=1), seeds * columns.var(ddof=1), rest])
     if not squares.any():
-        return mean, 0.0, np.inf
+        return float(mean), float(mean), float(mean), 1.0 if mean == 0 else 0.0
     # Chance can make the estimate smaller than what either factor alone demands.
     total = max(squares @ [1, 1, -1], squares[:2].max())
     freedom = total**2 / (squares**2 / [seeds - 1, files - 1, (seeds - 1) * (files - 1)]).sum()
-    return mean, float(np.sqrt(total / d.size)), float(freedom)
-
-
-def single_changes(datasets, changes, base="validated", by=("layer", "architecture")):
-    """Compare protocols that change one setting with the one they change, seed by seed.
-
-    Parameters
-    ----------
-    datasets, changes : sequence of str
-        ``changes`` are names of protocols. Together they are the family of Holm's correction.
-    base : str
-    by : sequence of str
-        What has a row of its own. ``layer`` alone takes all architectures of a cell together, each
-        seed of each as a draw.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per data set, change and network of which at least two runs are recorded in both:
-        mean test accuracies ``base`` and ``changed`` over the ``seeds`` they share, their
-        ``difference`` with its interval ``low`` to ``high`` over seeds and files, ``p``
-        (:func:`crossed_test`), ``holm``, and ``visible``: the smallest true difference that
-        such a test, at Holm's strictest level, finds four times in five.
-    """
-    tables = load_tables(RUN_FILES)
-    test = tables["predictions"].query("split == 'test'")
-    test = test.assign(right=test["predicted"] == test["label"])
-    right = test.pivot_table("right", "run", "file", aggfunc="first")
-    keys, rows, errors = ["dataset", *by], [], []
-    pair_of = ["dataset", "layer", "architecture", "seed"]
-    for dataset in datasets:
-        here = tables["runs"][tables["runs"]["dataset"] == dataset].set_index(pair_of)
-        plain = here[here["protocol"] == base]["run"]
-        for change in changes:
-            changed = here[here["protocol"] == change]["run"]
-            pairs = pd.DataFrame({"base": plain, "changed": changed}).dropna()
-            for network, pair in pairs.groupby(keys, sort=False):
-                if len(pair) < 2:
-                    continue
-                first, second = (right.loc[pair[k]].dropna(axis=1) for k in ("changed", "base"))
-                means = {"base": second.to_numpy().mean(), "changed": first.to_numpy().mean()}
-                first, second = first.to_numpy(float), second.to_numpy(float)
-                row = dict(zip(keys, network, strict=True)) | {"change": change}
-                tested = zip(
-                    ("difference", "low", "high", "p"), crossed_test(first, second), strict=True
-                )
-                rows.append(row | {"seeds": len(pair)} | means | dict(tested))
-                errors.append(_crossed(first - second)[1:])
-    table = pd.DataFrame(rows)
-    if rows:
-        table["holm"] = multipletests(table["p"], method="holm")[1]
-        error, freedom = np.transpose(errors)
-        level = 0.025 / len(rows)
-        table["visible"] = error * (t.isf(level, freedom) + t.ppf(0.8, freedom))
-    return table
+    error = np.sqrt(total / d.size)
+    half = t.ppf(0.975, freedom) * error
+    p = 2 * t.sf(abs(mean) / error, freedom)
+    return float(mean), float(mean - half), float(mean + half), float(p)
 
 
 def accuracy_table(runs, reported=None):

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from experiments.findings import single_changes
 from experiments.plan import PLAN, planned_runs
 from helpers.data import REPORT_CLASSES
 from helpers.runs import (
@@ -16,7 +17,6 @@ from helpers.runs import (
     load_tables,
     recorded,
     recorded_baselines,
-    single_changes,
 )
 
 TEST_FILES = {
