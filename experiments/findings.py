@@ -132,10 +132,15 @@ def crossed(plus, minus=None):
     -------
     effect, p : float
     """
-    effect, error, freedom = crossed_error(plus, minus)
+    found = crossed_error(plus, minus)
+    return found[0], p_of(*found)
+
+
+def p_of(effect, error, freedom):
+    """Return Student's p of a mean and its standard error."""
     if error < 1e-12:  # no spread at all to judge by
-        return effect, float(abs(effect) < 1e-12)
-    return effect, float(2 * stats.t.sf(abs(effect) / error, freedom))
+        return float(abs(effect) < 1e-12)
+    return float(2 * stats.t.sf(abs(effect) / error, freedom))
 
 
 def crossed_error(plus, minus=None):
@@ -247,8 +252,9 @@ def single_changes(datasets, changes, base="validated", by=("layer", "architectu
                 )
                 row = dict(zip(keys, network, strict=True)) | {"change": change}
                 row |= {"seeds": len(pair), "base": before.mean(), "changed": after.mean()}
-                row["difference"], row["error"], row["freedom"] = crossed_error(after - before)
-                rows.append(row | {"p": crossed(after - before)[1]})
+                found = crossed_error(after - before)
+                row["difference"], row["error"], row["freedom"] = found
+                rows.append(row | {"p": p_of(*found)})
     if not rows:
         return pd.DataFrame()
     table = pd.DataFrame(rows)

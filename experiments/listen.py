@@ -22,7 +22,7 @@ from helpers.padding import PADDING_VALUE, fit_scaling
 from helpers.runs import RESULTS
 from helpers.training import fit, predict, settings_for, split_validation
 
-# Scaled over all speakers alike: one syllable of a speaker is no ground to scale by.
+# Scaled over all speakers alike, which needs no other file of whoever speaks.
 SETTINGS = dataclasses.replace(settings_for("cv_segments", "LSTM", 4, seed=0), scaling="standard")
 SHORTEST = 20  # frames; what is shorter is over before one has looked
 

@@ -484,6 +484,28 @@ def other_classes(labels, classes):
     return (labels + 1 + np.arange(len(labels)) % (classes - 1)) % classes
 
 
+def ended_by(strokes, labels, ends, rng):
+    """Let each stroke end, from its middle, as another one of the class in ``ends`` does.
+
+    Parameters
+    ----------
+    strokes : list of arrays, each of shape (T_i, 2)
+        Steps.
+    labels, ends : array of int, shape (n,)
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    list of arrays
+    """
+    out = []
+    for k, (steps, end) in enumerate(zip(strokes, ends, strict=True)):
+        same = np.flatnonzero(labels == end)
+        other = strokes[rng.choice(same[same != k])]
+        out.append(np.concatenate([steps[: len(steps) // 2], other[len(other) // 2 :]]))
+    return out
+
+
 def run(dataset, settings, judges):
     """Train one network, let it write, and judge what it wrote; the test strokes are used once.
 
@@ -677,40 +699,25 @@ def references(dataset, judges):
     rows.append({"name": "real strokes", **judges.scores(test, y)})
     rows.append({"name": "training strokes", **judges.scores(train, dataset.train.y)})
     rows.append({"name": "distorted copies", **judges.scores(copies, dataset.train.y)})
+
+    def seen(strokes):  # as which class, a row for each time that all were changed
+        return judges.answers(strokes)["linear"].reshape(-1, len(y))
+
     others = other_classes(y, len(dataset.classes))
-    halves = [s[: len(s) // 2] for s in test]
+    own = seen([s for _ in range(10) for s in ended_by(test, y, y, rng)])
+    other = seen([s for _ in range(10) for s in ended_by(test, y, others, rng)])
+    halves = [len(s) // 2 for s in test]
     straight = [
-        np.concatenate([half, np.tile(half[-1], (len(s) - len(half), 1))])
-        for half, s in zip(halves, test, strict=True)
+        np.pad(s[:half], ((0, len(s) - half), (0, 0)), "edge")
+        for s, half in zip(test, halves, strict=True)
     ]
-    for name, asked, strokes in (
-        ("ended by their class", y, _ended_by(test, y, y, rng)),
-        ("ended by another class", others, _ended_by(test, y, others, rng)),
-        ("ended straight", y, straight),
-    ):
-        seen = judges.answers(strokes)["linear"]
-        times = len(seen) // len(y)
-        row = {"linear": np.mean(seen == np.tile(y, times))}
-        if asked is others:
-            row = {
-                "crossed_asked": np.mean(seen == np.tile(others, times)),
-                "crossed_begun": row["linear"],
-            }
-        rows.append({"name": name, **row})
+    rows.append({"name": "ended by their class", "linear": np.mean(own == y)})
+    shares = {"crossed_asked": np.mean(other == others), "crossed_begun": np.mean(other == y)}
+    rows.append({"name": "ended by another class", **shares})
+    rows.append({"name": "ended straight", "linear": np.mean(seen(straight) == y)})
     table = pd.DataFrame(rows)
     table.insert(0, "data", dataset.digest)
     return table
-
-
-def _ended_by(strokes, labels, ends, rng, times=10):
-    """Return first halves with second halves of other strokes of these classes, several times."""
-    out = []
-    for _ in range(times):
-        for k, (steps, end) in enumerate(zip(strokes, ends, strict=True)):
-            same = np.flatnonzero(labels == end)
-            other = strokes[rng.choice(same[same != k])]
-            out.append(np.concatenate([steps[: len(steps) // 2], other[len(other) // 2 :]]))
-    return out
 
 
 def _with_steps_before(strokes, order, rng):

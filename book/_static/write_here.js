@@ -172,8 +172,8 @@ function drawStep(a, pen, random) {
   };
 }
 
+// The network that writes is larger than the three that read, and comes when it is first asked.
 const HERE = document.currentScript.src;
-// Wait for the network that writes, which is larger than the three that read.
 function fetchWriter() {
   return new Promise((resolve, reject) => {
     if (WRITER) return resolve();
