@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.tasks import LEARNING_RATES, STARTS, TASKS, TaskSettings
+from experiments.writing import WritingSettings
 from helpers.models import ARCHITECTURES, CELLS
 from helpers.training import PROTOCOLS, RunSettings
 
@@ -44,10 +45,13 @@ DISTORTED_SPEECH = VALIDATED_SPEECH | {"augment": True, "max_epochs": 20, "patie
 # One setting of the validated protocol changed at a time, on networks that the report ranks high
 # and low.
 TRIED = {STROKES: {"SimpleRNN": (1,), "LSTM": (4,)}, SPEECH: {"SimpleRNN": (4,), "LSTM": (1,)}}
-CHANGES = {
-    "by_length": {"batches": "by_length"},
+BY_LENGTH = {"batches": "by_length"}
+PARTS = {
     "by_length_full": {"batches": "by_length_full"},
     "shuffled_handfuls": {"batches": "shuffled_handfuls"},
+}
+CHANGES = {
+    "by_length": BY_LENGTH,
     "unclipped": {"clip": 0.0},
     "constant_rate": {"decay": False},
     "report_rule": {"validation": 0.0},
@@ -58,7 +62,6 @@ CHANGED = {
     | {
         "global_max": {"scaling": "global_max"},
         "per_file": {"scaling": "per_file"},
-        "half_batch": {"batch_size": 16},
         "double_batch": {"batch_size": 64},
         "backwards": {"backwards": True},
     },
@@ -66,7 +69,6 @@ CHANGED = {
     | {
         "unscaled": {"scaling": "none"},
         "all_speakers": {"scaling": "standard"},
-        "half_batch": {"batch_size": 32},
         "double_batch": {"batch_size": 128},
     },
 }
@@ -95,8 +97,21 @@ PLAN = (
     Row("validated", SPEECH, REPORTS, 10, VALIDATED_SPEECH),
     Row("report", STROKES, REPORTS, 5, PROTOCOLS["report"][STROKES]),
     Row("report", SPEECH, REPORTS, 5, PROTOCOLS["report"][SPEECH]),
+    # What the short cut of length buckets did under the report's protocol, and which part of it.
+    Row("report_by_length", STROKES, REPORTS, 5, BY_LENGTH | PROTOCOLS["report"][STROKES]),
+    Row("report_by_length", SPEECH, REPORTS, 5, BY_LENGTH | PROTOCOLS["report"][SPEECH]),
     *(
-        Row(change, dataset, TRIED[dataset], 10, PROTOCOLS["validated"][dataset] | setting)
+        Row(f"report_{part}", STROKES, TRIED[STROKES], 5, PROTOCOLS["report"][STROKES] | batches)
+        for part, batches in PARTS.items()
+    ),
+    *(
+        Row(
+            change,
+            dataset,
+            TRIED[dataset],
+            10 if setting is BY_LENGTH else 5,
+            PROTOCOLS["validated"][dataset] | setting,
+        )
         for dataset, changes in CHANGED.items()
         for change, setting in changes.items()
     ),
@@ -117,6 +132,17 @@ PLAN = (
 MEMORY_UNITS = (32, 64)
 MEMORY_SEEDS = (1, 2, 3, 4, 5)
 PILOT_SEED = 0
+
+# Networks that write: what each changes of the defaults of WritingSettings, with these seeds.
+WRITING = {
+    "mixture": {},
+    "one Gaussian": {"components": 1},
+    "squared error": {"components": 0},
+    "on the lattice": {"dequantised": False},
+    "no class": {"conditioned": False},
+    "squared error, no class": {"components": 0, "conditioned": False},
+}
+WRITING_SEEDS = (1, 2, 3, 4, 5)
 
 
 def planned_runs(protocols=None):
@@ -210,4 +236,18 @@ def planned_memory_runs(units, rates):
         for name, task in TASKS.items()
         for lag in task.lags
         for model in STARTS
+    ]
+
+
+def planned_writing_runs():
+    """Return the settings of every run of a network that writes, seed by seed.
+
+    Returns
+    -------
+    list of WritingSettings
+    """
+    return [
+        WritingSettings(variant, seed, **changes)
+        for seed in WRITING_SEEDS
+        for variant, changes in WRITING.items()
     ]

@@ -74,15 +74,19 @@ def is_recorded(settings, digest, runs):
     )
 
 
-def sweep(datasets, planned, folder, **options):
+def sweep(datasets, planned, folder, files=RUN_FILES, function=None, **options):
     """Make the runs on data sets that are not recorded yet.
 
     Parameters
     ----------
     datasets : dict of SequenceDataset
         By name.
-    planned : list of helpers.training.RunSettings
+    planned : list of helpers.training.RunSettings or experiments.writing.WritingSettings
     folder : str or Path
+    files : dict
+        As in :func:`helpers.runs.load_tables`.
+    function : callable, optional
+        From a data set and settings to the tables of a run; trains a classifier if not given.
     **options
         How many at a time and where, as in :func:`make`.
 
@@ -98,8 +102,8 @@ def sweep(datasets, planned, folder, **options):
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    store.export(RUN_FILES, folder)  # what an interrupted sweep left
-    runs = load_tables(RUN_FILES, folder)["runs"]
+    store.export(files, folder)  # what an interrupted sweep left
+    runs = load_tables(files, folder)["runs"]
     for name, dataset in datasets.items():
         others = set(runs.loc[runs["dataset"] == name, "data"]) if len(runs) else set()
         if others - {dataset.digest}:
@@ -109,7 +113,7 @@ def sweep(datasets, planned, folder, **options):
             )
     missing = [s for s in planned if not is_recorded(s, datasets[s.dataset].digest, runs)]
     work = [(datasets[s.dataset], s) for s in missing]
-    make(_fit, work, RUN_FILES, folder, **options)
+    make(function or _fit, work, files, folder, **options)
     return len(missing)
 
 

@@ -18,6 +18,11 @@ RESULTS = DATA / "results"
 # The last table of each kind has one row a run.
 RUN_FILES = {"curves": "curves.csv.bz2", "predictions": "predictions.csv.bz2", "runs": "runs.csv"}
 MEMORY_FILES = {"curves": "memory_curves.csv.bz2", "runs": "memory_runs.csv"}
+WRITING_FILES = {
+    "curves": "writing_curves.csv.bz2",
+    "scores": "writing_scores.csv",
+    "runs": "writing_runs.csv",
+}
 PEN_FILES = {"runs": "pen.csv"}
 
 
@@ -27,16 +32,17 @@ def load_tables(files, folder=RESULTS):
     Parameters
     ----------
     files : dict
-        :data:`RUN_FILES` (the two data sets) or :data:`MEMORY_FILES` (tasks that measure memory).
+        :data:`RUN_FILES` (the two data sets), :data:`MEMORY_FILES` (tasks that measure memory) or
+        :data:`WRITING_FILES` (networks that write).
     folder : str or Path
 
     Returns
     -------
     dict of pandas.DataFrame
-        ``runs`` (one row a run), ``curves`` (one row a judgement) and of the data sets
-        ``predictions`` (one row a sample of the validation and the test split), all with a column
-        ``run`` and sorted by it. Empty where nothing is recorded. A run counts once its row is in
-        ``runs``.
+        ``runs`` (one row a run), ``curves`` (one row a judgement), of the data sets
+        ``predictions`` (one row a sample of the validation and the test split) and of networks that
+        write ``scores`` (one row a pen), all with a column ``run`` and sorted by it. Empty
+        where nothing is recorded. A run counts once its row is in ``runs``.
     """
     tables = {}
     for name, file in files.items():
