@@ -18,7 +18,7 @@ export OPENBLAS_NUM_THREADS := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 with_data = $(if $(DATA),SEQUENCE_DATA="$(abspath $(DATA))")
 
-.PHONY: help book test lab run results memory sample course-data bench clean \
+.PHONY: help book test lab run results memory symbols sample course-data bench clean \
 	assignment groups collect grade feedback export similar slides
 .DELETE_ON_ERROR:
 
@@ -51,6 +51,11 @@ results: $(if $(filter dask,$(BACKEND)),$(CLUSTER),$(INSTALLED))  ## record the 
 memory: $(INSTALLED)  ## record the memory runs that are missing in data/results [OUT=folder]
 	$(BIN)/python -m experiments.results memory $(if $(OUT),--out "$(OUT)") \
 		$(if $(PROCESSES),--processes $(PROCESSES)) $(if $(LIMIT),--limit $(LIMIT))
+
+symbols: $(INSTALLED)  ## record the runs on utterances that are missing in data/results [DATA=… OUT=folder]
+	$(BIN)/python -m experiments.results symbols $(if $(DATA),--data "$(DATA)") \
+		$(if $(OUT),--out "$(OUT)") $(if $(PROCESSES),--processes $(PROCESSES)) \
+		$(if $(LIMIT),--limit $(LIMIT))
 
 sample: $(INSTALLED)  ## make data/sample again, bit for bit
 	$(BIN)/python data/make_sample.py

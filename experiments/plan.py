@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from experiments.tasks import TASKS, TaskSettings
+from experiments.utterances import TranscriberSettings
 from helpers.models import ARCHITECTURES, CELLS
 from helpers.training import PROTOCOLS, RunSettings
 
@@ -87,6 +88,15 @@ PLAN = (
 MEMORY_MODELS = (("SimpleRNN", ""), ("LSTM", "0"), ("LSTM", "1"), ("LSTM", "log T"), ("GRU", ""))
 MEMORY_SEEDS = (1, 2, 3, 4, 5)
 
+# Networks that write down utterances: what each is taught, and how its frames are scaled.
+SYMBOL_RUNS = (
+    ("frames", "per_speaker"),
+    ("ctc", "per_speaker"),
+    ("attention", "per_speaker"),
+    ("ctc", "standard"),
+)
+SYMBOL_SEEDS = (1, 2, 3, 4, 5)
+
 
 def planned_runs(protocols=None):
     """Return the settings of every run, seed by seed: all networks with one seed come first.
@@ -124,4 +134,18 @@ def planned_memory_runs():
         for name, task in TASKS.items()
         for lag in task.lags
         for cell, bias in MEMORY_MODELS
+    ]
+
+
+def planned_symbol_runs():
+    """Return the settings of every run on utterances, seed by seed.
+
+    Returns
+    -------
+    list of TranscriberSettings
+    """
+    return [
+        TranscriberSettings(kind, seed, protocol=scaling, scaling=scaling)
+        for seed in SYMBOL_SEEDS
+        for kind, scaling in SYMBOL_RUNS
     ]

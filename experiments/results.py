@@ -1,4 +1,4 @@
-"""Make the recorded runs that are missing in ``data/results``: ``make results``, ``make memory``.
+"""Make what is missing in ``data/results``: ``make results``, ``make memory``, ``make symbols``.
 
 Stopped at any moment and started again, it goes on where it was.
 """
@@ -10,8 +10,8 @@ import pandas as pd
 
 from experiments.baselines import score_baselines
 from experiments.costs import sweep_costs
-from experiments.plan import PLAN, planned_memory_runs, planned_runs
-from experiments.sweep import BACKENDS, sweep, sweep_memory
+from experiments.plan import PLAN, planned_memory_runs, planned_runs, planned_symbol_runs
+from experiments.sweep import BACKENDS, sweep, sweep_memory, sweep_symbols
 from helpers.data import load_cv_segments, load_handwriting
 from helpers.runs import RESULTS, RUN_FILES, load_tables
 
@@ -36,10 +36,20 @@ def make_memory_runs(out, limit, **options):
     return sweep_memory(planned, out, **options), len(planned)
 
 
+def make_symbol_runs(data, out, limit, **options):
+    """Make runs on utterances of several CV segments."""
+    dataset = load_cv_segments(data)
+    dataset.summary()
+    planned = planned_symbol_runs()[:limit]
+    return sweep_symbols(dataset, planned, out, **options), len(planned)
+
+
 def main(arguments=None):
     """Parse the command line and sweep."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=("data", "memory"), help="runs on data, or on memory tasks")
+    kinds = {"data": "on both data sets", "memory": "on tasks", "symbols": "on utterances"}
+    words = ", ".join(f"{kind}: {where}" for kind, where in kinds.items())
+    parser.add_argument("kind", choices=kinds, help=f"which runs; {words}")
     parser.add_argument("--data", help="a folder or zip with both data sets")
     parser.add_argument("--out", default=RESULTS, help="where the tables are kept")
     names = list(dict.fromkeys(row.protocol for row in PLAN))
@@ -53,6 +63,8 @@ def main(arguments=None):
     try:
         if given.kind == "data":
             made, planned = make_runs(given.data, given.out, given.protocols, given.limit, **where)
+        elif given.kind == "symbols":
+            made, planned = make_symbol_runs(given.data, given.out, given.limit, **where)
         else:
             made, planned = make_memory_runs(given.out, given.limit, **where)
     except ValueError as error:

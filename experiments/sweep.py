@@ -10,11 +10,11 @@ from joblib import Parallel, delayed, parallel_config
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from tqdm import tqdm
 
-from experiments import store, tasks
+from experiments import store, tasks, utterances
 from experiments.batches import BATCHES
 from experiments.plan import FOLDS
 from helpers import training
-from helpers.runs import MEMORY_FILES, RUN_FILES, load_tables
+from helpers.runs import MEMORY_FILES, RUN_FILES, SYMBOL_FILES, load_tables
 
 BACKENDS = ("loky", "dask")
 # What processes read when they start; one thread a process is fastest in all.
@@ -101,12 +101,7 @@ def sweep(datasets, planned, folder, **options):
     store.export(RUN_FILES, folder)  # what an interrupted sweep left
     runs = load_tables(RUN_FILES, folder)["runs"]
     for name, dataset in datasets.items():
-        others = set(runs.loc[runs["dataset"] == name, "data"]) if len(runs) else set()
-        if others - {dataset.digest}:
-            raise ValueError(
-                f"{folder}: found runs on {name} data {', '.join(sorted(others))}; expected "
-                f"{dataset.digest}, the data given: keep runs on other data in another folder"
-            )
+        _refuse_other_data(folder, runs[runs["dataset"] == name] if len(runs) else runs, dataset)
     missing = [s for s in planned if not is_recorded(s, datasets[s.dataset].digest, runs)]
     work = [(datasets[s.dataset], s) for s in missing]
     make(_fit, work, RUN_FILES, folder, **options)
@@ -134,6 +129,46 @@ def sweep_memory(planned, folder, **options):
     missing = [(settings,) for settings in planned if settings.name not in known]
     make(_train_on_task, missing, MEMORY_FILES, folder, **options)
     return len(missing)
+
+
+def sweep_symbols(dataset, planned, folder, **options):
+    """Make the runs on utterances that are not recorded yet.
+
+    Parameters
+    ----------
+    dataset : SequenceDataset
+        CV segments.
+    planned : list of experiments.utterances.TranscriberSettings
+    folder, **options
+        As in :func:`sweep`.
+
+    Returns
+    -------
+    int
+        How many runs were missing, and made.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds runs on other data, which these would replace.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    store.export(SYMBOL_FILES, folder)
+    runs = load_tables(SYMBOL_FILES, folder)["runs"]
+    _refuse_other_data(folder, runs, dataset)
+    missing = [(dataset, s) for s in planned if not is_recorded(s, dataset.digest, runs)]
+    make(utterances.run, missing, SYMBOL_FILES, folder, **options)
+    return len(missing)
+
+
+def _refuse_other_data(folder, runs, dataset):
+    others = set(runs["data"] if len(runs) else ()) - {dataset.digest}
+    if others:
+        raise ValueError(
+            f"{folder}: found runs on {dataset.name} data {', '.join(sorted(others))}; expected "
+            f"{dataset.digest}, the data given: keep runs on other data in another folder"
+        )
 
 
 def fold_of(dataset, split, seed):
