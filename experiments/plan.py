@@ -88,12 +88,13 @@ PLAN = (
 MEMORY_MODELS = (("SimpleRNN", ""), ("LSTM", "0"), ("LSTM", "1"), ("LSTM", "log T"), ("GRU", ""))
 MEMORY_SEEDS = (1, 2, 3, 4, 5)
 
-# Networks that write down utterances: what each is taught, and how its frames are scaled.
+# Networks that write down utterances: under which name, what each is taught, with which changes.
 SYMBOL_RUNS = (
-    ("frames", "per_speaker"),
-    ("ctc", "per_speaker"),
-    ("attention", "per_speaker"),
-    ("ctc", "standard"),
+    ("per_speaker", "frames", {}),
+    ("per_speaker", "ctc", {}),
+    ("per_speaker", "attention", {}),
+    ("standard", "ctc", {"scaling": "standard"}),
+    ("faded", "ctc", {"fade": 5}),
 )
 SYMBOL_SEEDS = (1, 2, 3, 4, 5)
 
@@ -145,7 +146,7 @@ def planned_symbol_runs():
     list of TranscriberSettings
     """
     return [
-        TranscriberSettings(kind, seed, protocol=scaling, scaling=scaling)
+        TranscriberSettings(kind, seed, protocol, **changes)
         for seed in SYMBOL_SEEDS
-        for kind, scaling in SYMBOL_RUNS
+        for protocol, kind, changes in SYMBOL_RUNS
     ]

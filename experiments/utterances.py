@@ -49,7 +49,7 @@ class TranscriberSettings:
         As in :func:`helpers.padding.fit_scaling`.
     units, layers, dropout, noise
         As in :func:`helpers.transcription.build_transcriber`.
-    speed : float
+    speed, fade
         As in :func:`helpers.transcription.draw_utterances`.
     updates, batch_size : int
     learning_rate : float
@@ -65,6 +65,7 @@ class TranscriberSettings:
     dropout: float = 0.5
     noise: float = 0.4
     speed: float = 1.25
+    fade: int = 0
     updates: int = 1000
     batch_size: int = 16
     learning_rate: float = 3e-3
@@ -151,7 +152,7 @@ class _Batches(keras.utils.PyDataset):
     def __getitem__(self, index):
         s = self.settings
         rng = np.random.default_rng([s.seed, self.epoch, index])
-        drawn = draw_utterances(rng, self.sequences, s.batch_size, SEGMENTS, s.speed)
+        drawn = draw_utterances(rng, self.sequences, s.batch_size, SEGMENTS, s.speed, s.fade)
         return inputs_and_targets(drawn, s.kind)
 
 
@@ -282,7 +283,9 @@ def train(splits, settings, classes, progress=True):
         if settings.kind == "ctc"
         else keras.losses.SparseCategoricalCrossentropy(**judged),
     )
-    held_out = draw_utterances(np.random.default_rng(0), splits["validation"], 100, SEGMENTS)
+    held_out = draw_utterances(
+        np.random.default_rng(0), splits["validation"], 100, SEGMENTS, fade=settings.fade
+    )
     history = model.fit(
         _Batches(splits["train"], settings),
         epochs=settings.updates // JUDGE_EVERY,
@@ -296,10 +299,10 @@ def train(splits, settings, classes, progress=True):
     return model, curve
 
 
-def test_utterances(splits, segments, count):
+def test_utterances(splits, segments, count, fade=0):
     """Return utterances of the test speakers, the same for every run."""
     rng = np.random.default_rng([18, *segments])
-    return draw_utterances(rng, splits["test"], count, segments)
+    return draw_utterances(rng, splits["test"], count, segments, fade=fade)
 
 
 def run(dataset, settings):
@@ -323,7 +326,7 @@ def run(dataset, settings):
     model, curve = train(splits, settings, len(dataset.classes), progress=False)
     tables = []
     for segments, count in TEST_SETS.items():
-        drawn = test_utterances(splits, segments, count)
+        drawn = test_utterances(splits, segments, count, settings.fade)
         table = transcribe(model, drawn, settings.kind, BEAM)
         table.insert(0, "ends", drawn.ends)
         table.insert(0, "symbols", drawn.y)

@@ -102,8 +102,8 @@ def recorded_transcripts(folder=RESULTS):
     Returns
     -------
     runs, curves, transcripts : pandas.DataFrame
-        As :func:`load_tables` describes them. The last two also carry ``kind``, ``scaling`` and
-        ``seed``. Symbols are text, one digit each; ``ends`` and ``peaks`` are arrays of frames.
+        As :func:`load_tables` describes them. The last two also carry ``protocol``, ``kind``
+        and ``seed``. Symbols are text, one digit each; ``ends`` and ``peaks`` are arrays of frames.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def recorded_transcripts(folder=RESULTS):
     tables = load_tables(SYMBOL_FILES, folder)
     if not len(tables["runs"]):
         raise ValueError("found no runs on utterances; expected some: make symbols")
-    keys = tables["runs"][["run", "kind", "scaling", "seed"]]
+    keys = tables["runs"][["run", "protocol", "kind", "seed"]]
     curves, transcripts = (keys.merge(tables[name], on="run") for name in ("curves", "transcripts"))
     text = ["greedy", "beam", "voted", "peaks"]  # empty where nothing was written
     transcripts[text] = transcripts[text].fillna("")

@@ -4,6 +4,7 @@ Symbols are numbered from 1, in the order of the classes. The number 0 is no sym
 of CTC, and the mark at both ends of what a decoder writes.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -48,7 +49,7 @@ class Utterances:
         return len(self.x)
 
 
-def draw_utterances(rng, sequences, count, segments, speed=1.0):
+def draw_utterances(rng, sequences, count, segments, speed=1.0, fade=0):
     """Join segments of one speaker, drawn at random, into utterances.
 
     A file is drawn, and then others of the same speaker, none twice in one utterance: speakers and
@@ -64,6 +65,9 @@ def draw_utterances(rng, sequences, count, segments, speed=1.0):
         Fewest and most in an utterance, all numbers equally likely.
     speed : float
         Each segment is played up to so many times faster or slower, by linear interpolation.
+    fade : int
+        Over how many frames a segment fades into the next, or half of the shorter if that is less;
+        the boundary lies in the middle. With 0 they are only put end to end.
 
     Returns
     -------
@@ -86,9 +90,10 @@ def draw_utterances(rng, sequences, count, segments, speed=1.0):
         chosen = rng.choice(of_speaker[group], number, replace=False)
         factors = speed ** rng.uniform(-1, 1, number)
         parts = [_stretch(sequences.x[i], f) for i, f in zip(chosen, factors, strict=True)]
-        x.append(np.concatenate(parts))
+        joined, boundaries = _join(parts, fade)
+        x.append(joined)
         y.append(sequences.y[chosen] + 1)
-        ends.append(np.cumsum([len(part) for part in parts]))
+        ends.append(boundaries)
         groups.append(group)
     return Utterances(x, y, ends, np.array(groups))
 
@@ -101,6 +106,18 @@ def _stretch(x, factor):
     left = np.minimum(at.astype(int), len(x) - 2)
     share = (at - left)[:, None].astype(np.float32)
     return (1 - share) * x[left] + share * x[left + 1]
+
+
+def _join(parts, fade):
+    joined, ends = parts[0], []
+    for before, part in itertools.pairwise(parts):
+        over = min(fade, len(before) // 2, len(part) // 2)
+        share = (np.arange(1, over + 1, dtype=np.float32) / (over + 1))[:, None]
+        apart = len(joined) - over
+        mixed = (1 - share) * joined[apart:] + share * part[:over]
+        joined = np.concatenate([joined[:apart], mixed, part[over:]])
+        ends.append(apart + over // 2)
+    return joined, np.array([*ends, len(joined)])
 
 
 # --- CTC --------------------------------------------------------------------------------------

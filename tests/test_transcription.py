@@ -76,6 +76,22 @@ def test_speed_changes_lengths_and_neither_ends_nor_symbols(segments, rng):
         assert np.array_equal(a[0], b[0]) and np.allclose(a[-1], b[-1], atol=1e-5)
 
 
+def test_a_fade_mixes_neighbours_and_keeps_what_lies_between(segments):
+    plain = draw_utterances(np.random.default_rng(0), segments, 20, (3, 3))
+    faded = draw_utterances(np.random.default_rng(0), segments, 20, (3, 3), fade=5)
+    for a, b, ends, moved in zip(plain.x, faded.x, plain.ends, faded.ends, strict=True):
+        parts = np.split(a, ends[:-1])
+        overs = [min(5, len(p) // 2, len(q) // 2) for p, q in itertools.pairwise(parts)]
+        assert len(b) == len(a) - sum(overs) == moved[-1]
+        first, over = len(parts[0]), overs[0]
+        assert moved[0] == first - over + over // 2
+        assert np.array_equal(b[: first - over], a[: first - over])
+        half = (b[first - over] - parts[0][first - over]) * (over + 1)  # one share of the second
+        assert np.allclose(half, parts[1][0] - parts[0][first - over], atol=1e-3)
+        jumps = [np.linalg.norm(np.diff(x, axis=0), axis=1).max() for x in (a, b)]
+        assert jumps[1] <= jumps[0] + 1e-5
+
+
 def test_a_speaker_with_too_few_segments_is_named(segments, rng):
     few = segments.subset(np.flatnonzero(segments.groups == "03")[:4])
     with pytest.raises(ValueError, match="found 4 segments of speaker 03; expected 5"):
