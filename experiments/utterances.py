@@ -250,7 +250,7 @@ class _Bar(keras.callbacks.Callback):
         self.bar.close()
 
 
-def train(splits, settings, classes, progress=True):
+def train(splits, settings, classes, progress=True, callbacks=()):
     """Train a network on utterances that are drawn anew for every batch.
 
     The last weights count. Judged every 25 updates on 100 utterances of the validation speakers.
@@ -262,6 +262,8 @@ def train(splits, settings, classes, progress=True):
     settings : TranscriberSettings
     classes : int
     progress : bool
+    callbacks : sequence of keras.callbacks.Callback
+        More of them.
 
     Returns
     -------
@@ -289,7 +291,11 @@ def train(splits, settings, classes, progress=True):
     history = model.fit(
         _Batches(splits["train"], settings),
         epochs=settings.updates // JUDGE_EVERY,
-        callbacks=[_Judge(held_out, settings.kind), *([_Bar(settings)] if progress else [])],
+        callbacks=[
+            _Judge(held_out, settings.kind),
+            *callbacks,
+            *([_Bar(settings)] if progress else []),
+        ],
         shuffle=False,  # the batches are drawn at random
         verbose=0,
     )

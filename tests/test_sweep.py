@@ -18,7 +18,13 @@ from toys import quick, toy_dataset
 from experiments import store, sweep
 from experiments.baselines import score_baselines
 from experiments.costs import makespan, sweep_costs
-from experiments.plan import FOLDS, PLAN, planned_memory_runs, planned_runs
+from experiments.plan import (
+    FOLDS,
+    PLAN,
+    planned_memory_runs,
+    planned_runs,
+    planned_symbol_runs,
+)
 from helpers.data import DATA, load_cv_segments, load_handwriting
 from helpers.models import ARCHITECTURES
 from helpers.runs import RUN_FILES, load_tables
@@ -234,7 +240,11 @@ def test_memory_runs_that_are_missing_are_made(tmp_path, monkeypatch):
 # --- The plan ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("runs", [planned_runs(), planned_memory_runs()], ids=["data", "memory"])
+@pytest.mark.parametrize(
+    "runs",
+    [planned_runs(), planned_memory_runs(), planned_symbol_runs()],
+    ids=["data", "memory", "symbols"],
+)
 def test_every_planned_run_has_a_name_of_its_own(runs):
     names = [settings.name for settings in runs]
     assert len(set(names)) == len(names)
