@@ -94,7 +94,7 @@ SYMBOL_RUNS = (
     ("per_speaker", "ctc", {}),
     ("per_speaker", "attention", {}),
     ("standard", "ctc", {"scaling": "standard"}),
-    ("faded", "ctc", {"fade": 5}),
+    ("faded", "ctc", {"fade": 3}),
 )
 SYMBOL_SEEDS = (1, 2, 3, 4, 5)
 
