@@ -62,10 +62,10 @@ class TranscriberSettings:
     seed: int
     protocol: str = "per_speaker"
     scaling: str = "per_speaker"
-    units: int = 96
-    layers: int = 1
+    units: int = 64
+    layers: int = 2
     dropout: float = 0.5
-    noise: float = 0.4
+    noise: float = 0.7
     speed: float = 1.25
     fade: int = 0
     updates: int = 800
