@@ -1,13 +1,13 @@
-# `make book` and `make test` work as the first command on a fresh machine.
+# `make book` and `make test` work as the first command on a fresh machine. What readers need is in
+# do.py, which works without make too.
 PYTHON ?= python3
 BIN := .venv/bin
+DO := $(PYTHON) do.py
 INSTALLED := .venv/.installed
 TESTING := .venv/.testing
 CLUSTER := .venv/.cluster
 GRADING := .venv/.grading
-NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
-SITE := _build/html/index.html
-ZIP := _build/recurrent-sequence-learning.zip
+BASELINES := .venv/.baselines
 # A folder or a zip with data, for `make lab`, `make run`, `make results` and `make bench`.
 DATA ?= $(SEQUENCE_DATA)
 
@@ -16,32 +16,35 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Small matrices: a second thread of BLAS costs more than it brings. TensorFlow has its own.
 export OPENBLAS_NUM_THREADS := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
+# Text is UTF-8, in other people's packages too.
+export PYTHONUTF8 := 1
 with_data = $(if $(DATA),SEQUENCE_DATA="$(abspath $(DATA))")
 
-.PHONY: help book test lab run results memory symbols sample course-data bench clean \
+.PHONY: help book test others lab notebooks run results memory symbols baselines sample course-data bench clean \
 	assignment groups collect grade feedback export similar slides
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-book: $(SITE) $(ZIP)  ## build the site from the stored outputs, into _build/html, and a zip of it
-	@echo "Open _build/html/index.html, or send $(ZIP) to someone"
+book:  ## build the site from the stored outputs, into _build/html, and a zip of it
+	@$(DO) book
 
-test: $(TESTING) $(GRADING) $(SITE) $(ZIP)  ## check everything, on the sample that ships
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	SEQUENCE_DATA=data/sample $(BIN)/pytest -n 2 --dist loadfile tests
-	PYTHONPATH=. $(BIN)/python tests/with_solutions.py _build/with_solutions $(NOTEBOOKS)
-	SEQUENCE_DATA="$(abspath data/sample)" $(BIN)/pytest --nbval-lax --nbval-current-env \
-		--nbval-cell-timeout=600 -n 2 --dist loadfile _build/with_solutions
+test:  ## check everything, on the sample that ships
+	@$(DO) test
 
-lab: $(INSTALLED)  ## open the notebooks in JupyterLab [DATA=folder or zip]
-	$(with_data) $(BIN)/jupyter lab $(LAB) notebooks
+others:  ## run every chapter on data that it was not written for: other names, lengths, numbers of classes
+	@$(DO) others $(if $(NOTEBOOKS),NOTEBOOKS="$(NOTEBOOKS)")
 
-run: $(INSTALLED)  ## execute the notebooks whose outputs are stale [ALL=1 NOTEBOOKS=… DATA=folder or zip]
-	$(with_data) $(BIN)/python -m book.execute $(if $(ALL)$(filter command,$(origin NOTEBOOKS)),--all) \
-		$(NOTEBOOKS)
+lab:  ## open copies of the chapters in JupyterLab [DATA=folder or zip LAB=words for it]
+	@$(DO) lab $(if $(DATA),DATA="$(DATA)") $(LAB)
+
+notebooks:  ## write plain copies of the chapters into work/plain, for VS Code and others
+	@$(DO) notebooks
+
+run:  ## execute the notebooks whose outputs are stale [ALL=1 NOTEBOOKS=… DATA=folder or zip]
+	@$(DO) run $(if $(ALL),ALL=1) $(if $(NOTEBOOKS),NOTEBOOKS="$(NOTEBOOKS)") \
+		$(if $(DATA),DATA="$(DATA)")
 
 results: $(if $(filter dask,$(BACKEND)),$(CLUSTER),$(INSTALLED))  ## record the runs that are missing in data/results [DATA=… OUT=… BACKEND=dask SCHEDULER=…]
 	$(BIN)/python -m experiments.results data $(if $(DATA),--data "$(DATA)") $(if $(OUT),--out "$(OUT)") \
@@ -57,11 +60,15 @@ symbols: $(INSTALLED)  ## record the runs on utterances that are missing in data
 		$(if $(OUT),--out "$(OUT)") $(if $(PROCESSES),--processes $(PROCESSES)) \
 		$(if $(LIMIT),--limit $(LIMIT))
 
+baselines: $(BASELINES)  ## record what models without recurrence score in data/results [DATA=… OUT=folder]
+	$(BIN)/python -m experiments.results baselines $(if $(DATA),--data "$(DATA)") \
+		$(if $(OUT),--out "$(OUT)") $(if $(LIMIT),--limit $(LIMIT))
+
 sample: $(INSTALLED)  ## make data/sample again, bit for bit
 	$(BIN)/python data/make_sample.py
 
-course-data: $(INSTALLED)  ## fetch the report's own data into data/course, if you say yes
-	$(BIN)/python data/fetch_course.py
+course-data:  ## fetch the report's own data into data/course, if you say yes
+	@$(DO) course-data
 
 bench: $(INSTALLED)  ## time an epoch of every model, five ways side by side [DATA=folder or zip]
 	$(BIN)/python -m experiments.bench $(if $(DATA),--data "$(DATA)") \
@@ -103,33 +110,7 @@ slides: $(GRADING)  ## make the slides of six lectures, into _build/slides
 	@$(BIN)/python teaching/make_slides.py
 
 clean:  ## remove what was built, not what was installed
-	rm -rf _build .pytest_cache .ruff_cache .hypothesis test-artefacts
+	@$(DO) clean
 
-$(INSTALLED): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else \
-		f"found Python {v.major}.{v.minor}; expected 3.11 to 3.13: try make PYTHON=python3.12")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet -r requirements.txt
-	@touch $@
-
-$(TESTING): $(INSTALLED) requirements-test.txt requirements-cluster.txt
-	$(BIN)/pip install --quiet -r requirements-test.txt
-	@touch $@
-
-$(CLUSTER): $(INSTALLED) requirements-cluster.txt
-	$(BIN)/pip install --quiet -r requirements-cluster.txt
-	@touch $@
-
-# What grading needs beside what readers need.
-$(GRADING): $(INSTALLED) requirements-grading.txt
-	$(BIN)/pip install --quiet -r requirements-grading.txt
-	@touch $@
-
-# Built from stored outputs alone: nothing executed, and nothing to do when no page has changed.
-$(SITE): $(INSTALLED) _config.yml _toc.yml $(NOTEBOOKS) \
-		$(shell find book -type f -not -name '*.pyc')
-	$(BIN)/jupyter-book build . -W -n --keep-going --quiet
-	@touch $@
-
-$(ZIP): $(SITE) book/make_zip.py
-	$(BIN)/python book/make_zip.py $(dir $(SITE)) $@
+$(INSTALLED) $(TESTING) $(CLUSTER) $(GRADING) $(BASELINES): requirements*.txt pyproject.toml
+	@$(DO) install $(subst .venv/.,,$@)

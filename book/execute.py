@@ -6,6 +6,8 @@ Only what is stale is executed, unless ``--all`` is given. ``make run`` calls th
 
 import argparse
 import ast
+import base64
+import io
 import json
 import re
 import sys
@@ -16,6 +18,7 @@ import nbformat
 from jupyter_client.utils import ensure_async
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from PIL import Image
 
 from book.stale import KEY, NOTEBOOKS, ROOT, changed, expressions, made_from
 
@@ -112,7 +115,7 @@ def tidy(outputs):
     """Return outputs without what differs from one execution to the next.
 
     Streams in pieces are joined. A line that was written over, as progress bars are, goes, since
-    it ends with the time that it took. So do addresses of objects.
+    it ends with the time that it took. So do addresses of objects. Pictures become smaller.
     """
     tidied = []
     for output in outputs:
@@ -129,7 +132,18 @@ def tidy(outputs):
             output.text = "".join(line for line in lines if "\r" not in line)
         elif "text/plain" in output.get("data", {}):
             output.data["text/plain"] = ADDRESS.sub("", output.data["text/plain"])
+        if "image/png" in output.get("data", {}):
+            output.data["image/png"] = in_few_colours(output.data["image/png"])
     return [o for o in tidied if o.output_type != "stream" or o.text]
+
+
+def in_few_colours(png):
+    """Return a picture, a PNG in base 64, with at most 256 colours: a third of the bytes."""
+    file = io.BytesIO()
+    with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
+        few = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    few.save(file, "PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def dependencies(notebook, modules, opened, shown):
@@ -146,8 +160,8 @@ def dependencies(notebook, modules, opened, shown):
     Returns
     -------
     modules, files : set of Path
-        Files are those of ``data/results`` and ``data``, the style sheets of ``helpers``, and
-        modules whose source the notebook shows, docstrings and all.
+        Files are those of ``data/results`` and ``data``, style sheets and scripts of ``helpers``,
+        and modules whose source the notebook shows, docstrings and all.
     """
     stems = [ROOT / name.replace(".", "/") for name in modules]
     candidates = [s.with_suffix(".py") for s in stems] + [s / "__init__.py" for s in stems]
@@ -155,7 +169,7 @@ def dependencies(notebook, modules, opened, shown):
     files = set()
     for path in map(Path, opened):
         recorded = path.parent == ROOT / "data" or path.is_relative_to(ROOT / "data/results")
-        if recorded or path.match("helpers/*.mplstyle"):
+        if recorded or any(path.match(f"helpers/*.{kind}") for kind in ("mplstyle", "js")):
             files.add(path)
     if any("getsource" in cell.source for cell in notebook.cells if cell.cell_type == "code"):
         files |= imported & {Path(path) for path in shown}

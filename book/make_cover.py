@@ -1,13 +1,17 @@
 """Draw the cover picture, light and dark, the social card and the logo.
 
-Usage: ``python book/make_cover.py``.
+Usage: ``python book/make_cover.py``. With ``--panel`` it takes a picture of the panel "write here"
+instead, from the built site, for the README and for pages without scripts.
 """
 
+import shutil
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from PIL import Image
 
 from helpers.data import DATA, load_handwriting
 from helpers.padding import scale_keep_aspect
@@ -82,6 +86,22 @@ def draw_card(file):
     plt.close(figure)
 
 
+def photograph_panel(file):
+    """Take a picture of the panel in which a chA has got the beginning of a bA."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(device_scale_factor=2, viewport={"width": 1280, "height": 1000})
+        page.goto((STATIC.parents[1] / "_build/html/book/intro.html").as_uri())
+        page.select_option(".pen-beginning", "bA")
+        page.locator(".pen").screenshot(path=file)
+        browser.close()
+    with Image.open(file) as picture:  # fewer colours, a third of the size
+        picture.convert("RGB").quantize(128).save(file, optimize=True)
+
+
 LOGO = f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64" role="img">
 <title>Recurrent Sequence Learning</title>
 <rect width="64" height="64" rx="14" fill="{BLUE}"/>
@@ -94,6 +114,8 @@ LOGO = f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64" role="img
 """
 
 if __name__ == "__main__":
+    if "--panel" in sys.argv:
+        sys.exit(photograph_panel(STATIC / "write_here.png"))
     plt.style.use("helpers.book")
     for scheme in SCHEMES:
         draw_cover(STATIC / f"cover_{scheme}.png", scheme)

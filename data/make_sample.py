@@ -21,7 +21,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.signal import fftconvolve, lfilter
 
 from helpers.data import DATA, load_cv_segments, load_handwriting
-from helpers.mfcc import mfcc, synthesise_phonemes
+from helpers.mfcc import frame_signal, mfcc, synthesise_phonemes
 
 SEED = 20261123
 CLASSES = {
@@ -357,7 +357,11 @@ def speak_segment(label, length, speaker, rng):
 
     Returns
     -------
-    array of shape (length, 39), float64
+    features : array of shape (length, 39), float64
+    sound : array of shape (n,)
+        What these frames were computed from.
+    rate : int
+        Samples of it per second.
     """
     signal, rate, begin, end = _utterance(label, length, speaker, rng)
     margin = int(0.35 * rate)
@@ -374,12 +378,14 @@ def speak_segment(label, length, speaker, rng):
     signal = signal + noise / noise.std() * voiced * 10 ** (-decibels / 20)
     signal *= rng.uniform(0.1, 0.9) / np.abs(signal).max()
 
-    features = mfcc(signal, rate)
     # Frames of 25 ms every 10 ms: number t is centred at 12.5 + 10 t ms.
     begin, end = ((margin + at) / rate / 0.010 - 1.25 for at in (begin, end))
     centre = begin + (end - begin) * rng.uniform(0.45, 0.55) + rng.normal(0, 1.0)
-    first = int(np.clip(round(centre - length / 2), 0, len(features) - length))
-    return features[first : first + length]
+    frames = len(frame_signal(signal, rate))
+    first = int(np.clip(round(centre - length / 2), 0, frames - length))
+    # Frame number t begins at 10 t ms and lasts 25 ms.
+    sound = signal[int(0.010 * first * rate) : int((0.010 * (first + length) + 0.015) * rate)]
+    return mfcc(signal, rate, slice(first, first + length)), sound, rate
 
 
 # Decimals kept of each feature: of cepstra and energy, of their deltas, of the deltas of those.
@@ -399,7 +405,7 @@ def cv_file(entry):
     bytes
         One line per frame: 39 numbers, each followed by a space.
     """
-    features = speak_segment(entry.label, entry.length, entry.speaker, entry.generator())
+    features, *_ = speak_segment(entry.label, entry.length, entry.speaker, entry.generator())
     # Coarse steps, far below what a speaker varies, keep the zip small; + 0 turns -0 into 0.
     features = np.column_stack(
         [np.round(v, digits) for v, digits in zip(features.T, DECIMALS, strict=True)]

@@ -84,6 +84,10 @@ PLAN = (
     Row("augmented_refitted", SPEECH, {"LSTM": (10,)}, 10, DISTORTED_SPEECH | {"refit": True}),
 )
 
+# The tables that ship were still made in length buckets. Runs in shuffled batches will replace
+# them; until then the plan says what was done.
+PLAN = tuple(row._replace(settings=row.settings | {"batches": "by_length"}) for row in PLAN)
+
 # Tasks that measure memory: each of these models at each lag of each task, with these seeds.
 MEMORY_MODELS = (("SimpleRNN", ""), ("LSTM", "0"), ("LSTM", "1"), ("LSTM", "log T"), ("GRU", ""))
 MEMORY_SEEDS = (1, 2, 3, 4, 5)

@@ -1,4 +1,4 @@
-"""Make what is missing in ``data/results``: ``make results``, ``make memory``, ``make symbols``.
+"""Make what is recorded in ``data/results``: ``make results``, ``memory``, ``symbols`` and so on.
 
 Stopped at any moment and started again, it goes on where it was.
 """
@@ -17,17 +17,28 @@ from helpers.runs import RESULTS, RUN_FILES, load_tables
 
 
 def make_runs(data, out, protocols, limit, **options):
-    """Make runs on both data sets, then what follows from them: baselines and costs."""
-    datasets = {d.name: d for d in (load_handwriting(data), load_cv_segments(data))}
-    for dataset in datasets.values():
-        dataset.summary()
+    """Make runs on both data sets, then what they cost."""
+    datasets = {d.name: d for d in _load(data)}
     planned = planned_runs(protocols)[:limit]
     made = sweep(datasets, planned, out, **options)
-    baselines = pd.concat(map(score_baselines, datasets.values()))
-    baselines.to_csv(Path(out) / "baselines.csv", index=False, float_format="%.6g")
     costs = sweep_costs(load_tables(RUN_FILES, out)["runs"])
     costs.to_csv(Path(out) / "costs.csv", index=False, float_format="%.2f")
     return made, len(planned)
+
+
+def make_baselines(data, out, limit):
+    """Score the models without recurrence on both data sets."""
+    scores = pd.concat(score_baselines(dataset, limit) for dataset in _load(data))
+    Path(out).mkdir(parents=True, exist_ok=True)
+    scores.to_csv(Path(out) / "baselines.csv", index=False, float_format="%.6g")
+    return scores
+
+
+def _load(data):
+    datasets = load_handwriting(data), load_cv_segments(data)
+    for dataset in datasets:
+        dataset.summary()
+    return datasets
 
 
 def make_memory_runs(out, limit, **options):
@@ -47,9 +58,8 @@ def make_symbol_runs(data, out, limit, **options):
 def main(arguments=None):
     """Parse the command line and sweep."""
     parser = argparse.ArgumentParser(description=__doc__)
-    kinds = {"data": "on both data sets", "memory": "on tasks", "symbols": "on utterances"}
-    words = ", ".join(f"{kind}: {where}" for kind, where in kinds.items())
-    parser.add_argument("kind", choices=kinds, help=f"which runs; {words}")
+    kinds = ("data", "memory", "symbols", "baselines")
+    parser.add_argument("kind", choices=kinds, help="what to make")
     parser.add_argument("--data", help="a folder or zip with both data sets")
     parser.add_argument("--out", default=RESULTS, help="where the tables are kept")
     names = list(dict.fromkeys(row.protocol for row in PLAN))
@@ -61,6 +71,9 @@ def main(arguments=None):
     given = parser.parse_args(arguments)
     where = {name: getattr(given, name) for name in ("processes", "backend", "scheduler")}
     try:
+        if given.kind == "baselines":
+            print(make_baselines(given.data, given.out, given.limit).to_string(index=False))
+            return
         if given.kind == "data":
             made, planned = make_runs(given.data, given.out, given.protocols, given.limit, **where)
         elif given.kind == "symbols":

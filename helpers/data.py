@@ -4,6 +4,7 @@ Files become a :class:`SequenceDataset`; anything malformed becomes one :class:`
 """
 
 import hashlib
+import html
 import json
 import os
 import re
@@ -15,6 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
+from IPython.display import display
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 REPORT_CLASSES = {
@@ -138,28 +141,43 @@ class SequenceDataset:
         return "other"
 
     def summary(self):
-        """Print classes, counts, lengths, groups and origin."""
+        """Show classes, counts, lengths, groups and origin: a table in a notebook, else text."""
+        display(_Summary(self))
+
+
+class _Summary:
+    """What a data set holds, as text and as a table."""
+
+    def __init__(self, dataset):
         origin = {
             "course": "the report's own data, byte for byte",
             "sample": "the synthetic sample that ships with the book, byte for byte",
             "other": "neither the report's data nor the sample",
-        }[self.origin]
-        print(f"{self.name}: {len(self.classes)} classes, read from {Path(self.source).name}")
-        print(f"origin: {origin} (digest {self.digest})")
-        print(f"{'':8}{'train':>7}{'test':>7}    length min/mean/max: {'train':>12}{'test':>14}")
+        }[dataset.origin]
+        self.above = [
+            f"{dataset.name}: {len(dataset.classes)} classes from {Path(dataset.source).name}",
+            f"origin: {origin} (digest {dataset.digest})",
+        ]
+        self.table = pd.DataFrame({"class": [*dataset.classes, "all"]})
+        for name, part in ("train", dataset.train), ("test", dataset.test):
+            lengths, y = part.lengths, part.y
+            found = [*(lengths[y == k] for k in range(len(dataset.classes))), lengths]
+            self.table[name] = [len(n) for n in found]
+            self.table[f"steps, {name}"] = [f"{n.min()}/{n.mean():.0f}/{n.max()}" for n in found]
+        train, test = (set(part.groups) for part in (dataset.train, dataset.test))
+        self.below = [
+            f"steps: least/mean/most; groups: {len(train)} in train, {len(test)} in test, "
+            f"{len(train & test)} in both; {dataset.train.x[0].shape[1]} features a step"
+        ]
+        if more := len(dataset.ignored):
+            self.below.append(f"not read: {more} other files, such as {dataset.ignored[0]}")
 
-        splits = (self.train, self.test)
-        for i, label in [*enumerate(self.classes), (None, "all")]:
-            found = [s.lengths if i is None else s.lengths[s.y == i] for s in splits]
-            train, test = (f"{n.min()}/{n.mean():.0f}/{n.max()}" for n in found)
-            print(f"{label:8}{len(found[0]):7}{len(found[1]):7}{train:>38}{test:>14}")
-        train, test = set(self.train.groups), set(self.test.groups)
-        print(
-            f"groups: {len(train)} in train, {len(test)} in test, {len(train & test)} in both; "
-            f"{self.train.x[0].shape[1]} features a step"
-        )
-        if self.ignored:
-            print(f"not read: {len(self.ignored)} other files, such as {self.ignored[0]}")
+    def __repr__(self):
+        return "\n".join([*self.above, self.table.to_string(index=False), *self.below])
+
+    def _repr_html_(self):
+        parts = ("<br>".join(map(html.escape, lines)) for lines in (self.above, self.below))
+        return self.table.to_html(index=False, border=0).join(f"<p>{part}</p>" for part in parts)
 
 
 def load_report():

@@ -19,7 +19,7 @@ _SHAPES = {
 }
 
 
-def draw_graph(ax, nodes, edges, fontsize=None):
+def draw_graph(ax, nodes, edges, fontsize=None, letter=0.075):
     """Draw a computation graph.
 
     Parameters
@@ -36,6 +36,8 @@ def draw_graph(ax, nodes, edges, fontsize=None):
         a node to itself is a loop at its right.
     fontsize : float or str, optional
         In points, or matplotlib's name for it (``large``); the style's size if not given.
+    letter : float
+        Half of the width that a box gives a letter.
     """
     fontsize = FontProperties(size=fontsize or "medium").get_size_in_points()
     half = {}
@@ -45,7 +47,7 @@ def draw_graph(ax, nodes, edges, fontsize=None):
         if not text:
             half[name] = (0.0, 0.0)
             continue
-        width = 0.08 + 0.075 * _letters(text) if kind != "product" else 0.2
+        width = 0.08 + letter * _letters(text) if kind != "product" else 0.2
         half[name] = (width, 0.2)
         style = {"edgecolor": "ink", "linewidth": THIN, "zorder": 3, **shape}
         if rounded is None:
@@ -153,7 +155,7 @@ def draw_unrolled(ax, steps=4, outputs="last"):
 _CELLS = tomllib.loads((Path(__file__).parent / "diagrams.toml").read_text(encoding="utf-8"))
 
 
-def draw_cell(cell, ax):
+def draw_cell(cell, ax, without=()):
     """Draw one step of a cell; every dark box is a matrix product, to one scale.
 
     Parameters
@@ -162,8 +164,19 @@ def draw_cell(cell, ax):
         ``RNN``, ``LSTM`` or ``GRU`` (reset before the product).
     ax : matplotlib axes
         8.5 units wide for every cell, as high as the cell needs.
+    without : sequence of str
+        Nodes of ``diagrams.toml`` to leave out with their edges. What led into a product or a
+        branching that is left out goes on to where that leads.
     """
     nodes, edges = _CELLS[cell]["nodes"], _CELLS[cell]["edges"]
-    draw_graph(ax, nodes, edges, fontsize="small")
-    top = max(y for _, y, *_ in nodes.values())
-    ax.set(xlim=(-0.5, 8), ylim=(-0.3, top + 0.4))
+    onwards = {start: (end, options) for start, end, *options in edges}
+    drawn = []
+    for start, end, *options in edges:
+        while end in without and nodes[end][3] == "product":
+            end, options = onwards[end]
+        if start not in without and end not in without:
+            drawn.append((start, end, *options))
+    nodes = {name: node for name, node in nodes.items() if name not in without}
+    draw_graph(ax, nodes, drawn, fontsize="large", letter=0.1)
+    heights = [y for _, y, *_ in nodes.values()]
+    ax.set(xlim=(-0.5, 8), ylim=(min(heights) - 0.4, max(heights) + 0.4))

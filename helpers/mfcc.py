@@ -300,14 +300,17 @@ def deltas(features, width=2):
     return savgol_filter(features, 2 * width + 1, polyorder=1, deriv=1, axis=0, mode="nearest")
 
 
-def mfcc(signal, rate):
-    """Features of a speech signal.
+def mfcc(signal, rate, cut=slice(None)):
+    """Features of a speech signal, or of a segment that is cut out of it.
 
     Parameters
     ----------
     signal : array of shape (n,)
     rate : int
         Samples per second.
+    cut : slice
+        The frames that are wanted; all if not given. Cepstra are those of the whole signal. The
+        energy is normalised by the loudest frame of the cut, and slopes see no frame beyond it.
 
     Returns
     -------
@@ -319,10 +322,10 @@ def mfcc(signal, rate):
     ValueError
         If the signal is shorter than one frame of 25 ms.
     """
-    frames = frame_signal(pre_emphasise(signal), rate)
+    frames = frame_signal(pre_emphasise(signal), rate)[cut]
     spectrum = magnitude_spectrum(frames)
     filters = mel_filters(rate, n_fft=2 * (spectrum.shape[1] - 1))
-    energy = log_energy(frame_signal(signal, rate))
+    energy = log_energy(frame_signal(signal, rate)[cut])
     static = np.column_stack([cepstra(log_mel(spectrum, filters)), energy])
     first = deltas(static)
     return np.hstack([static, first, deltas(first)])

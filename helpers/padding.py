@@ -247,7 +247,44 @@ def padded_batches(x, batch_size, value, y=None, files=None, shuffle_seed=None):
     return order.batch(batch_size).map(batch).prefetch(2)
 
 
+# --- A reading that needs no future -----------------------------------------------------------
+
+
+def read_along(x, size, spacing=0.05):
+    """Read a stroke point by point as the pen moves, a point each time it has gone a bit further.
+
+    The steps up to a point do not depend on what comes after it, nor on how often the tablet
+    reports the pen: the points lie at equal distances along the path, interpolated linearly.
+
+    Parameters
+    ----------
+    x : array, shape (T, 2)
+    size : float
+        How large strokes are, in the units of ``x``: one number for all, since no stroke knows its
+        own size before it ends.
+    spacing : float
+        Distance along the path from one point to the next, as a share of ``size``.
+
+    Returns
+    -------
+    array, shape (steps, 4), float32
+        Where the pen is, seen from where it came down, in units of ``size``; and its step since
+        the point before, in units of the spacing (at the first point 0).
+    """
+    travelled = distance_travelled(x)
+    at = np.arange(0, travelled[-1] + 1e-9 * size, spacing * size)
+    points = np.stack([np.interp(at, travelled, axis) for axis in np.asarray(x, float).T], axis=1)
+    steps = np.diff(points, axis=0, prepend=points[:1]) / (spacing * size)
+    return np.hstack([(points - points[0]) / size, steps]).astype(np.float32)
+
+
 # --- Fixed-length features for baselines ------------------------------------------------------
+
+
+def distance_travelled(x):
+    """How far the pen has travelled at each point of a stroke (T, 2); shape (T,), float64."""
+    steps = np.linalg.norm(np.diff(np.asarray(x, np.float64), axis=0), axis=1)
+    return np.concatenate([[0], np.cumsum(steps)])
 
 
 def resample_by_arc_length(x, points=40):
@@ -263,8 +300,7 @@ def resample_by_arc_length(x, points=40):
     array, shape (points, 2), float32
         From the first to the last point of ``x``, interpolated linearly.
     """
-    steps = np.linalg.norm(np.diff(x, axis=0), axis=1)
-    travelled = np.concatenate([[0], np.cumsum(steps)])
+    travelled = distance_travelled(x)
     at = np.linspace(0, travelled[-1], points)
     return np.stack([np.interp(at, travelled, axis) for axis in x.T], axis=1).astype(np.float32)
 

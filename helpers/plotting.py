@@ -4,10 +4,14 @@ Sizes and colours come from ``book.mplstyle`` (``plt.style.use("helpers.book")``
 names in ``helpers``.
 """
 
+import base64
 import hashlib
 import html
+import io
 import json
+import re
 from numbers import Integral, Real
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -25,7 +29,7 @@ THIN, THICK = 0.8, 3.0  # linewidth
 SMALL, LARGE = 3.0, 9.0  # markersize
 
 
-def panels(rows, columns, height=1.0, **options):
+def panels(rows, columns, height=1.0, width=1.0, **options):
     """Return ``rows × columns`` axes in a figure of the book's width.
 
     Parameters
@@ -33,6 +37,9 @@ def panels(rows, columns, height=1.0, **options):
     rows, columns : int
     height : float
         Height of the figure as a share of its width.
+    width : float
+        Width of the figure as a share of the book's. A narrow figure with its panels below each
+        other shrinks less on a phone, so that its text can be read.
     **options
         For :func:`matplotlib.pyplot.subplots`.
 
@@ -40,7 +47,7 @@ def panels(rows, columns, height=1.0, **options):
     -------
     array of matplotlib axes, shape (rows, columns)
     """
-    width = plt.rcParams["figure.figsize"][0]
+    width = width * plt.rcParams["figure.figsize"][0]
     _, axes = plt.subplots(rows, columns, figsize=(width, height * width), squeeze=False, **options)
     return axes
 
@@ -396,11 +403,16 @@ def svg_row(*pictures):
     return f"<svg {box}>{''.join(parts)}</svg>"
 
 
-def slider(frames, labels, name, start=None, width=22):
+_SCRIPT = (Path(__file__).parent / "slider.js").read_text(encoding="utf-8").strip()
+
+
+def slider(frames, labels, name, start=None, width=22, caption=""):
     """Show one of several pictures, chosen by one or more sliders, in a page without a server.
 
     Works by mouse, touch and keyboard, in a notebook and in the built book; printed, it shows the
-    picture it stands at.
+    picture it stands at. A button plays a slider from where it stands to its end, unless the reader
+    has asked the system for less motion. Where scripts do not run, as in a notebook that JupyterLab
+    does not trust yet, the first picture is an ordinary image.
 
     Parameters
     ----------
@@ -415,6 +427,8 @@ def slider(frames, labels, name, start=None, width=22):
         The picture shown first, or the position of each slider; the last if not given.
     width : float
         Largest width, in rem.
+    caption : str
+        What to look for.
 
     Returns
     -------
@@ -430,27 +444,91 @@ def slider(frames, labels, name, start=None, width=22):
     start = [n - 1 for n in shape] if start is None else np.atleast_1d(start).tolist()
     first = int(np.ravel_multi_index(start, shape))
     key = "slider-" + "".join(c if c.isalnum() else "-" for c in next(iter(inputs)).lower())
+    still = base64.b64encode(frames[first].encode()).decode()
     stored = json.dumps([frames, labels, list(inputs.values()), shape]).replace("</", "<\\/")
+    # Where the labels are no words for positions, a slider shows its own beside its name.
+    shown = "<b>{}</b>" if isinstance(name, dict) else ""
     fields = "".join(
-        f'<label style="display:block">{html.escape(title)}'
+        f'<div style="display:flex;align-items:end;gap:.6rem">'
+        f'<label style="flex:1">{html.escape(title)} {shown.format(html.escape(words[at]))}'
+        # JupyterLab leaves the arrow keys to what says so.
         f'<input type="range" min="0" max="{len(words) - 1}" value="{at}" '
-        f'style="width:100%;min-height:1.8rem" aria-valuetext="{html.escape(words[at])}"></label>'
+        f'data-lm-suppress-shortcuts="true" '
+        f'style="width:100%;min-height:1.8rem" aria-valuetext="{html.escape(words[at])}">'
+        "</label></div>"
         for (title, words), at in zip(inputs.items(), start, strict=True)
     )
+    # No word of a picture smaller than 9 pixels: on a phone a row of charts moves sideways.
+    box = re.search(r"viewBox=.\S+ \S+ (\S+)", frames[first])
+    narrowest = round(9 / 11 * float(box[1])) if box else 0
+    said = caption and f"<figcaption>{html.escape(caption)}</figcaption>"
     return HTML(
         f'<figure class="book-slider" id="{key}" style="max-width:{width}rem;margin:0 auto">'
+        '<div style="overflow-x:auto">'
         f'<div role="img" aria-label="{html.escape(labels[first])}" '
-        f'style="background:white;border-radius:6px">{frames[first]}</div>'
-        f"{fields}<output>{html.escape(labels[first])}</output>"
-        f"<script>(function(){{"
-        f'var root=document.getElementById("{key}"),stored={stored},'
-        f'inputs=root.querySelectorAll("input"),picture=root.querySelector("div"),'
-        f'text=root.querySelector("output");'
-        f"inputs.forEach(function(input,k){{"
-        f'input.addEventListener("input",function(){{var i=0;'
-        f"inputs.forEach(function(other,j){{i=i*stored[3][j]+(+other.value);}});"
-        f"picture.innerHTML=stored[0][i];text.textContent=stored[1][i];"
-        f'picture.setAttribute("aria-label",stored[1][i]);'
-        f'input.setAttribute("aria-valuetext",stored[2][k][+input.value]);}});}});'
-        f"}})();</script></figure>"
+        f'style="min-width:{narrowest}px;background:white;border-radius:6px">'
+        f'<img alt="{html.escape(labels[first])}" style="display:block;width:100%" '
+        f'src="data:image/svg+xml;base64,{still}"></div></div>'
+        f"{fields}<output>{html.escape(labels[first])}</output>{said}"
+        f"<script>{_SCRIPT}({json.dumps(key)},{stored},{first});</script></figure>"
+    )
+
+
+# --- Sounds -----------------------------------------------------------------------------------
+
+
+def listen(segments, classes):
+    """Let a reader hear segments while a cursor runs over features and what a network says.
+
+    The cursor follows the player, by mouse, touch and keyboard, in a notebook and in the built
+    book, at a quarter of the speed too. Without scripts the sounds and the pictures remain.
+
+    Parameters
+    ----------
+    segments : list of dict
+        Each with its ``label``, ``wav`` (a file in base 64), ``features`` (standardised, shape
+        (T, 39)) and ``probabilities`` after each frame, shape (T, classes).
+    classes : sequence of str
+
+    Returns
+    -------
+    IPython.display.HTML
+    """
+    parts = []
+    for segment in segments:
+        label, p = segment["label"], np.array(segment["probabilities"])
+        file, frames = io.BytesIO(), np.arange(1, len(p) + 1)
+        plt.imsave(file, np.transpose(segment["features"]), vmin=-3, vmax=3, origin="lower")
+        curves = [(frames, column) for column in p.T]
+        curves[p[-1].argmax()] += (classes[p[-1].argmax()],)
+        size = (320, 150)
+        chart = svg_chart(curves, (0, len(p)), (0, 1.15), "frame", "probability", size=size)
+        words = f"{label}, {len(p)} frames; at the end: {classes[p[-1].argmax()]} {p[-1].max():.2f}"
+        stored = json.dumps(
+            [[classes[k] for k in p.argmax(axis=1)], p.max(axis=1).round(2).tolist()]
+        )
+        parts.append(
+            f"<figure data-said='{stored}' style='flex:1 1 17rem;max-width:21rem;margin:0'>"
+            f"<figcaption>{words}</figcaption><div style='position:relative;background:white'>"
+            f"<img alt='The features of {label} as a heat map, {len(p)} frames wide' style='"
+            f"display:block;margin-left:14.4%;width:81.9%;height:6rem;image-rendering:pixelated' "
+            f"src='data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}'>"
+            f"<div role='img' aria-label='{words}'>{chart}</div><div style='position:absolute;"
+            f"top:0;height:84%;left:14.4%;border-left:2px solid {to_hex('ink')}'></div></div>"
+            f"<audio controls aria-label='{label}' style='width:100%;height:2.5rem' "
+            f"src='data:audio/wav;base64,{segment['wav']}'></audio><label><input type='checkbox'> "
+            f"four times slower</label> <output style='float:right'></output></figure>"
+        )
+    return HTML(
+        f"<div class='book-listen' style='display:flex;flex-wrap:wrap;gap:1.2rem'>{''.join(parts)}"
+        "<script>document.currentScript.parentElement.querySelectorAll('figure').forEach("
+        "function(root){var said=JSON.parse(root.dataset.said),sound=root.querySelector('audio'),"
+        "cursor=root.querySelector('div > div:last-child'),text=root.querySelector('output');"
+        "function show(){var n=said[0].length,share=sound.currentTime/sound.duration||0,"
+        "t=Math.min(n-1,Math.floor(share*n));cursor.style.left=14.4+81.9*share+'%';"
+        "text.textContent='frame '+(t+1)+': '+said[0][t]+' '+said[1][t].toFixed(2);"
+        "if(!sound.paused)requestAnimationFrame(show);}"
+        "['play','seeked','ended'].forEach(function(e){sound.addEventListener(e,show);});"
+        "root.querySelector('input').addEventListener('change',function(){"
+        "sound.playbackRate=this.checked?0.25:1;});});</script></div>"
     )

@@ -1,12 +1,16 @@
 """Read the recorded runs, and set them beside the report's numbers."""
 
+import base64
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import ttest_1samp
+from scipy.stats import t, ttest_1samp
 from sklearn.metrics import confusion_matrix
 
+from helpers.cells import CELLS as NUMPY_CELLS
+from helpers.cells import Network
 from helpers.data import DATA
 from helpers.models import CELLS
 
@@ -19,6 +23,7 @@ SYMBOL_FILES = {
     "runs": "symbol_runs.csv",
 }
 MEMORY_FILES = {"curves": "memory_curves.csv.bz2", "runs": "memory_runs.csv"}
+PEN_FILES = {"runs": "pen.csv"}
 # Columns of digits that are no numbers.
 TEXT = dict.fromkeys(("symbols", "greedy", "beam", "voted", "ends", "peaks", "speaker"), str)
 
@@ -123,6 +128,32 @@ def recorded_transcripts(folder=RESULTS):
     return tables["runs"], curves, transcripts
 
 
+def load_pen(folder=RESULTS):
+    """Read what the panel "write here" of the book's site holds: networks, and how they read.
+
+    Parameters
+    ----------
+    folder : str or Path
+
+    Returns
+    -------
+    dict
+        ``size`` and ``spacing`` of the reading (:func:`helpers.padding.read_along`), ``classes``,
+        and of ``networks`` by their layer: the ``settings`` they were trained with, accuracies on
+        the ``test`` split and on that of the ``sample``, and the :class:`helpers.cells.Network`
+        itself, ``trained`` and as it was at ``first``.
+    """
+    page = json.loads((Path(folder) / "pen.json").read_text(encoding="utf-8"))
+    for name, stored in page["networks"].items():
+        for when in ("trained", "first"):
+            flat = np.frombuffer(base64.b64decode(stored[when]), "<f2").astype(np.float32)
+            ends = np.cumsum([np.prod(shape) for shape in stored["shapes"]])[:-1]
+            parts = zip(np.split(flat, ends), stored["shapes"], strict=True)
+            *cell, W_y, b_y = (part.reshape(shape) for part, shape in parts)
+            stored[when] = Network([NUMPY_CELLS[name](*cell)], W_y, b_y)
+    return page
+
+
 def run_table(runs):
     """Put the scores of single runs side by side.
 
@@ -185,6 +216,79 @@ def seed_interval(scores, confidence=0.95):
     return max(interval.low, 0.0), min(interval.high, 1.0)
 
 
+def crossed_interval(right, labels=None, groups=None, repeats=4000, seed=0):
+    """Return where the mean accuracy over all seeds and files lies: both are drawn again.
+
+    The bootstrap of Owen (2007) for crossed factors. Rows and columns are drawn independently with
+    replacement; what belongs to neither alone is counted a little too often, so the interval errs
+    to the wide side.
+
+    Parameters
+    ----------
+    right : array of bool, shape (seeds, files)
+        Whether each seed recognises each file.
+    labels : array, shape (files,), optional
+        With them, the accuracy is the balanced one: the mean over classes.
+    groups : array, shape (files,), optional
+        Who each file is of; files of one group are then drawn together.
+    repeats, seed : int
+
+    Returns
+    -------
+    low, high : float
+        The middle 95 % of the means.
+    """
+    right = np.asarray(right, float)
+    rng = np.random.default_rng(seed)
+    seeds, files = right.shape
+    who = np.arange(files) if groups is None else np.unique(groups, return_inverse=True)[1]
+    what = np.zeros(files, int) if labels is None else np.unique(labels, return_inverse=True)[1]
+    rows = rng.multinomial(seeds, np.full(seeds, 1 / seeds), repeats) / seeds
+    units = who.max() + 1
+    times = rng.multinomial(units, np.full(units, 1 / units), repeats)[:, who]
+    drawn = (rows @ right) * times
+    of_class = np.eye(what.max() + 1)[what]
+    with np.errstate(invalid="ignore"):  # a class that a draw leaves out
+        means = np.nanmean((drawn @ of_class) / (times @ of_class), axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def crossed_test(first, second):
+    """Compare two networks over seeds and files that are both a sample of more.
+
+    A difference over seeds alone speaks of these files, one over files alone of these seeds. With
+    mean squares over seeds, over files and of the rest, the variance of the mean difference is
+    (seeds + files − rest) / (number of seeds × number of files); its degrees of freedom are
+    Satterthwaite's (1946).
+
+    Parameters
+    ----------
+    first, second : array of bool, shape (seeds, files)
+        Whether each seed recognises each file; the same seeds and files in both.
+
+    Returns
+    -------
+    difference, low, high, p : float
+        Mean accuracy of the first less the second, its 95 % interval, and the two-sided p-value of
+        no difference.
+    """
+    d = np.asarray(first, float) - np.asarray(second, float)
+    (seeds, files), mean = d.shape, d.mean()
+    rows, columns = d.mean(axis=1), d.mean(axis=0)
+    rest = ((d - rows[:, None] - columns + mean) ** 2).sum() / ((seeds - 1) * (files - 1))
+    squares = np.array([files * rows.var(ddof=1), seeds * columns.var(ddof=1), rest])
+    if not squares.any():
+        return float(mean), float(mean), float(mean), 1.0 if mean == 0 else 0.0
+    # Chance can make the estimate smaller than what either factor alone demands.
+    total = max(squares @ [1, 1, -1], squares[:2].max())
+    freedom = total**2 / (squares**2 / [seeds - 1, files - 1, (seeds - 1) * (files - 1)]).sum()
+    error = np.sqrt(total / d.size)
+    half = t.ppf(0.975, freedom) * error
+    p = 2 * t.sf(abs(mean) / error, freedom)
+    return float(mean), float(mean - half), float(mean + half), float(p)
+
+
 def accuracy_table(runs, reported=None):
     """Put the accuracies of one cell beside the report's, a row per architecture.
 
@@ -198,24 +302,24 @@ def accuracy_table(runs, reported=None):
     Returns
     -------
     pandas.DataFrame
-        Of train, validation (if there was one) and test: means over seeds; of test also the
-        standard deviation over seeds, the interval of the mean and the range.
+        Of test, validation (if there was one) and train: means over seeds; of test also the
+        interval of the mean, the standard deviation over seeds and the range.
     """
     rows = []
     for number, group in runs.groupby("architecture"):
         test = group["test_accuracy"]
         low, high = seed_interval(test)
-        row = {
+        row = {  # what matters most first: on a phone the rest is out of sight
             "architecture": number,
-            "report, train": reported and reported["train_accuracy"][number - 1],
-            "train": group["train_accuracy"].mean(),
-            "validation": group["validation_accuracy"].mean(),
             "report, test": reported and reported["test_accuracy"][number - 1],
             "test": test.mean(),
-            "sd": test.std(),
             "95 % interval": f"{low:.3f} to {high:.3f}",
-            "lowest to highest": f"{test.min():.2f} to {test.max():.2f}",
             "balanced": group["test_balanced_accuracy"].mean(),
+            "sd": test.std(),
+            "lowest to highest": f"{test.min():.2f} to {test.max():.2f}",
+            "validation": group["validation_accuracy"].mean(),
+            "train": group["train_accuracy"].mean(),
+            "report, train": reported and reported["train_accuracy"][number - 1],
         }
         rows.append(row)
     return pd.DataFrame(rows).dropna(axis=1, how="all")
@@ -331,7 +435,35 @@ def recall_by_class(matrix):
     return np.diag(matrix) / matrix.sum(axis=1)
 
 
-def recorded_baselines(dataset):
-    """Return the recorded test accuracy of each baseline of one data set, by name."""
+def baseline_table(dataset):
+    """Return what models that are not recurrent scored on the report's data.
+
+    Parameters
+    ----------
+    dataset : str
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``model, parameters, folds_accuracy, test_accuracy, test_balanced_accuracy``, as
+        :func:`experiments.baselines.score_baselines` made it.
+    """
     table = pd.read_csv(RESULTS / "baselines.csv").query("dataset == @dataset")
-    return dict(zip(table["model"], table["test_accuracy"], strict=True))
+    return table.drop(columns=["dataset", "data"]).reset_index(drop=True)
+
+
+def recorded_baselines(dataset):
+    """Return the test accuracy of the majority class and of the model that folds of train prefer.
+
+    Parameters
+    ----------
+    dataset : str
+
+    Returns
+    -------
+    dict
+        ``{model: accuracy}``.
+    """
+    table = baseline_table(dataset).set_index("model")
+    chosen = ["majority class", table["folds_accuracy"].idxmax()]
+    return table.loc[chosen, "test_accuracy"].to_dict()

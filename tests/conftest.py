@@ -2,7 +2,10 @@
 
 import functools
 import http.server
+import os
+import re
 import shutil
+import subprocess
 import threading
 from pathlib import Path
 
@@ -21,6 +24,11 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 def name_of(page):
     """Return what a test calls a page."""
     return str(page.relative_to(SITE).with_suffix(""))
+
+
+def letters(text):
+    """Return a text without spaces, signs and quotation marks, which the site sets its own way."""
+    return re.sub(r"[\W_]+", "", text)
 
 
 def pytest_generate_tests(metafunc):
@@ -89,3 +97,31 @@ def visit(tabs):
         return tab
 
     return open_page
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory):
+    """All tracked files as they are now, with the installed packages of this checkout."""
+    folder = tmp_path_factory.mktemp("clone") / "book"
+    for name in subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, encoding="utf-8"
+    ).stdout.split("\0"):
+        if name and (ROOT / name).exists():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target)
+            if name.startswith("requirements") or name == "pyproject.toml":
+                os.utime(target, (0, 0))  # nothing is to be installed again
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    return folder
+
+
+def environment(clone):
+    """Return that of a shell on a machine whose text is not UTF-8, whoever called this.
+
+    `make test` tells its children about itself. Where no Latin-1 is installed, the C locale is
+    ASCII unless Python is let to mend it.
+    """
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("MAKE") and k != "MFLAGS"}
+    other = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    return inherited | other | {"PYTHONPATH": str(clone), "SEQUENCE_DATA": ""}

@@ -10,6 +10,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -18,6 +19,7 @@ import helpers.data
 from helpers.data import (
     DataFormatError,
     DataNotFoundError,
+    _Summary,
     load_cv_segments,
     load_handwriting,
     parse_segment,
@@ -816,13 +818,18 @@ def test_summary(tmp_path, capsys):
     data = load_cv_segments(store(tmp_path / "my data", cv_segments() | {"Mapping.txt": b""}))
     data.summary()
     out = capsys.readouterr().out
-    assert "cv_segments: 2 classes, read from my data\n" in out
+    assert "cv_segments: 2 classes from my data\n" in out
     assert f"origin: neither the report's data nor the sample (digest {data.digest})" in out
     lines = [line.split() for line in out.splitlines()]
-    assert ["ne", "2", "2", "3/3/3", "6/6/6"] in lines
-    assert ["all", "4", "4", "3/4/4", "6/6/7"] in lines
+    assert ["ne", "2", "3/3/3", "2", "6/6/6"] in lines
+    assert ["all", "4", "3/4/4", "4", "6/6/7"] in lines
     assert "groups: 2 in train, 2 in test, 2 in both; 39 features a step" in out
     assert "not read: 1 other files, such as Mapping.txt" in out
+    shown = BeautifulSoup(_Summary(data)._repr_html_(), "lxml")
+    rows = [[cell.text for cell in row.select("td")] for row in shown.select("tbody tr")]
+    assert [row[0] for row in rows] == [*data.classes, "all"]
+    assert rows[-1] == ["all", "4", "3/4/4", "4", "6/6/7"]
+    assert {line for p in shown.select("p") for line in p.stripped_strings} <= {*out.splitlines()}
     write_manifest(tmp_path, course=data)
     data.summary()
     assert "origin: the report's own data, byte for byte" in capsys.readouterr().out

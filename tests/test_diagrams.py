@@ -162,7 +162,7 @@ def test_a_cell_is_drawn_as_its_equations_say(name):
         gate = re.fullmatch(r"\$\\sigma\$  \$(.)_t\$", text)
         assert (gate[1] if gate else key) == key
         if kind == "weights" and name != "RNN":
-            assert text == f"$W_x^{key[1]}, W_h^{key[1]}$"
+            assert text == f"$W^{key[1]}$"
     products = {key for key, (*_, text, _) in nodes.items() if text == "$\\odot$"}
     adds = {key for key, (*_, text, _) in nodes.items() if text == "+"}
     assert products == {"RNN": set(), "LSTM": {"forget", "into", "out"},
@@ -178,3 +178,16 @@ def test_a_cell_is_drawn_to_one_scale_without_overlap(ax, name):
     for k, box in enumerate(found):
         assert box.y1 < ax.get_ylim()[1] and ax.get_ylim()[0] < box.y0
         assert not any(box.overlaps(other) for other in found[:k])
+
+
+def test_a_cell_without_its_gates_keeps_the_lines_that_pass_through_them(ax):
+    boxes = {"h_before", "x", "split", "Wf", "Wi", "Wc", "Wo"}
+    diagrams.draw_cell(
+        "LSTM", ax, without=boxes | {"i", "into", "o", "out", "tanh", "h", "f", "forget"}
+    )
+    assert words(ax).keys() == {"$c_{t-1}$", "$c_t$", "+", r"tanh  $\tilde c_t$"}
+    at = words(ax)
+    ends = [tuple(np.round(end, 1)) for _, end, _ in arrows(ax)]
+    # The old content arrives at the sum from the left, the candidate from below.
+    assert len(ends) == 4 and (at["+"][0] - 0.2, at["+"][1]) in ends
+    assert (at["+"][0], at["+"][1] - 0.2) in ends

@@ -1,13 +1,17 @@
 """Executing notebooks: what is stored, what is stale, what stays quiet, what a page shows."""
 
+import base64
+import io
 import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell as code
 from nbformat.v4 import new_markdown_cell as text
+from PIL import Image
 from sphinx.cmd.build import build_main
 from with_solutions import with_expressions
 
@@ -102,6 +106,19 @@ def test_each_text_keeps_the_values_of_its_place(executed):
     assert values(cells[2])["2"] == "2"
     assert values(cells[3]) == {'f"{a:.9f}"': "'0.973000000'"}
     assert values(cells[5]) == {'f"{a:.2f}"': "'0.10'"}
+
+
+def test_stored_pictures_have_few_colours():
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(file, "PNG")
+    png = base64.b64encode(file.getvalue()).decode()
+    output = nbformat.v4.new_output("display_data", {"image/png": png})
+    (stored,) = execute.tidy([output])
+    with Image.open(io.BytesIO(base64.b64decode(stored.data["image/png"]))) as picture:
+        assert picture.size == (80, 60) and picture.mode == "P"
+        assert np.abs(np.asarray(picture.convert("RGB"), int) - noise).mean() < 20
+    assert len(stored.data["image/png"]) < len(png) / 2
 
 
 def test_stored_outputs_are_tidy(executed):
@@ -284,7 +301,7 @@ def build(executed, folder):
 def test_a_page_shows_the_stored_values_everywhere(executed, tmp_path):
     page, warnings = build(executed, tmp_path / "site")
     assert not warnings
-    shown = [number.get_text() for number in page.select("span.book-number")]
+    shown = [number.get_text() for number in page.select(".book-number")]
     assert shown == [
         *(
             "0.97",
@@ -300,7 +317,7 @@ def test_a_page_shows_the_stored_values_everywhere(executed, tmp_path):
         ),
         *("2", "0.9730000", "0.97300000", "0.973000000", "0.10"),
     ]
-    assert page.select_one("span.book-number sup").get_text() == "−5"
+    assert page.select_one(".book-number sup").get_text() == "−5"
     assert "{eval}" not in page.get_text()
 
 

@@ -1,45 +1,16 @@
 """Every `make` target runs, in a clone; what takes hours does a little of its work."""
 
 import json
-import os
 import re
-import shutil
-import signal
-import socket
 import subprocess
-import time
-import urllib.request
 from pathlib import Path
 
-import pytest
+from conftest import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
 # What runs elsewhere: `test` is what runs this; the classroom's have tests of their own.
 ELSEWHERE = {"test", "assignment", "groups", "collect", "grade", "feedback", "export", "similar"}
-
-
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    """All tracked files as they are now, with the installed packages of this checkout."""
-    folder = tmp_path_factory.mktemp("clone") / "book"
-    for name in subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, encoding="utf-8"
-    ).stdout.split("\0"):
-        if name and (ROOT / name).exists():
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target)
-            if name.startswith("requirements") or name == "pyproject.toml":
-                os.utime(target, (0, 0))  # nothing is to be installed again
-    (folder / ".venv").symlink_to(ROOT / ".venv")
-    return folder
-
-
-def environment(clone):
-    """Return that of a shell, whoever called this: `make test` tells its children about itself."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("MAKE") and k != "MFLAGS"}
-    return inherited | {"PYTHONPATH": str(clone), "SEQUENCE_DATA": ""}
 
 
 def make(clone, *words, expected=0, **options):
@@ -86,7 +57,7 @@ def test_results(clone, tmp_path):
     words = ("LIMIT=1", "PROCESSES=1", f"OUT={tmp_path}", "DATA=data/sample")
     assert "1 runs made; all 1 are recorded" in make(clone, "results", *words)
     assert "0 runs made; all 1 are recorded" in make(clone, "results", *words)
-    tables = {"baselines.csv", "costs.csv", "curves.csv.bz2", "predictions.csv.bz2", "runs.csv"}
+    tables = {"costs.csv", "curves.csv.bz2", "predictions.csv.bz2", "runs.csv"}
     assert {path.name for path in tmp_path.iterdir()} == tables
 
 
@@ -101,6 +72,18 @@ def test_symbols(clone, tmp_path):
     assert "1 runs made; all 1 are recorded" in make(clone, "symbols", *words)
     tables = {"symbol_curves.csv.bz2", "symbol_runs.csv", "symbol_transcripts.csv.bz2"}
     assert {path.name for path in tmp_path.iterdir()} == tables
+
+
+def test_baselines(clone, tmp_path):
+    printed = make(clone, "baselines", "LIMIT=2", f"OUT={tmp_path}", "DATA=data/sample")
+    assert printed.count("majority class") == printed.count("length alone") == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"baselines.csv"}
+
+
+def test_chapters_run_on_other_data(clone):
+    printed = make(clone, "others", "NOTEBOOKS=notebooks/10_handwriting_data.ipynb")
+    assert re.search(r"\d+ passed", printed)
+    assert "ಚಾ" in {path.name for path in (clone / "_build/other_data/handwriting").iterdir()}
 
 
 def test_sample_is_made_again_bit_for_bit(clone):
@@ -125,30 +108,10 @@ def test_slides(clone):
     assert list((clone / "_build/slides").rglob("*.html"))
 
 
-def test_lab_answers(clone):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(
-        ["make", "lab", f"LAB=--no-browser --allow-root --port={port} --IdentityProvider.token="],
-        cwd=clone,
-        env=environment(clone),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        for _ in range(1200):
-            assert server.poll() is None
-            try:
-                page = urllib.request.urlopen(f"http://127.0.0.1:{port}/lab").read().decode()
-                break
-            except OSError:
-                time.sleep(0.1)
-        assert "JupyterLab" in page
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait()
+def test_notebooks(clone):
+    chapters = {path.name for path in (clone / "notebooks").glob("*.ipynb")}
+    assert f"{len(chapters)} notebooks are in" in make(clone, "notebooks")
+    assert {path.name for path in (clone / "work/plain").glob("*.ipynb")} == chapters
 
 
 def test_clean_removes_what_was_built_and_nothing_else(clone):

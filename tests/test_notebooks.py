@@ -77,7 +77,8 @@ def test_its_stored_outputs_come_from_the_reports_data(notebook):
     if not re.search(r"load_(handwriting|cv_segments)\(", code):
         assert "**Data:** none" in prose(notebook)
         return
-    text = "".join(str(out.get("text", "")) for _, out in outputs(notebook))
+    shown = [out.get("text", out.get("data", {}).get("text/plain")) for _, out in outputs(notebook)]
+    text = "\n".join(map(str, shown))
     assert "origin: the report's own data, byte for byte" in text
 
 
@@ -96,6 +97,14 @@ def test_every_figure_has_a_caption_a_name_and_a_description(notebook):
     assert len(set(names)) == len(names), "one picture a cell, one name a picture"
     for name in names:
         assert re.search(rf"[`<]{name}[`>]", prose(notebook)), f"{name} is never referred to"
+
+
+def test_every_slider_says_what_to_look_for(notebook):
+    for _, out in outputs(notebook):
+        html = str(out.get("data", {}).get("text/html", ""))
+        if 'class="book-slider"' in html:
+            said = re.search("<figcaption>(.*?)</figcaption>", html)
+            assert said and len(said[1]) > 40, html[:200]
 
 
 def test_every_slider_says_what_it_shows(notebook):

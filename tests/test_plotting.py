@@ -1,5 +1,6 @@
 """Each figure shows what its caption says: which value where, under which name."""
 
+import base64
 import json
 import re
 
@@ -352,6 +353,11 @@ def test_charts_side_by_side_keep_their_proportions():
     assert place == [["0", "200", "220", "0 0 100 110"], ["200", "320", "220", "0 0 320 220"]]
 
 
+def still(shown):
+    """Return the picture that a slider shows without a script, and until it has run."""
+    return base64.b64decode(shown.find(".//img").get("src").partition("base64,")[2]).decode()
+
+
 def test_a_slider_stands_at_its_last_picture_and_says_so():
     shown = html.fromstring(
         plotting.slider(["<svg>0</svg>", "<svg>1</svg>"], ["none < one", "one"], "How many?").data
@@ -359,7 +365,8 @@ def test_a_slider_stands_at_its_last_picture_and_says_so():
     assert shown.get("id") == "slider-how-many-"
     (picture,) = shown.xpath("//*[@role='img']")
     assert picture.get("aria-label") == "one" == shown.find(".//output").text
-    assert picture.find(".//svg").text == "1"
+    assert picture.find("img").get("alt") == "one"
+    assert still(shown) == "<svg>1</svg>"
     (field,) = shown.iter("input")
     assert [field.get(k) for k in ("min", "max", "value", "aria-valuetext")] == [
         "0",
@@ -367,13 +374,13 @@ def test_a_slider_stands_at_its_last_picture_and_says_so():
         "1",
         "one",
     ]
-    assert field.getparent().text == "How many?"
+    assert field.getparent().text.strip() == "How many?"
     said = ["a <b> b", "</script><script>"]
     first = html.fromstring(plotting.slider(["<svg/>"] * 2, said, "<i>", 0).data)
-    assert first.find(".//output").text == "a <b> b" and first.find(".//label").text == "<i>"
+    assert first.find(".//output").text == "a <b> b" and first.find(".//label").text == "<i> "
     assert first.xpath("//*[@role='img']")[0].get("aria-label") == "a <b> b"
     (script,) = first.iter("script")
-    assert script.text.endswith("})();")  # not ended by what it says
+    assert script.text.endswith("],0);")  # not ended by what it says
 
 
 FRAMES = [f"<svg>{k}</svg>" for k in range(6)]
@@ -383,7 +390,7 @@ NAMES = {"a": ["0", "1"], "b": ["x", "y", "z"]}
 
 def test_several_sliders_want_a_frame_for_each_combination():
     shown = html.fromstring(plotting.slider(FRAMES, LABELS, NAMES, start=(1, 0)).data)
-    assert shown.find(".//svg").text == "3" and shown.find(".//output").text == "frame 3"
+    assert still(shown) == "<svg>3</svg>" and shown.find(".//output").text == "frame 3"
     fields = list(shown.iter("input"))
     assert [(f.get("max"), f.get("value"), f.get("aria-valuetext")) for f in fields] == [
         ("1", "1", "1"),
@@ -393,27 +400,107 @@ def test_several_sliders_want_a_frame_for_each_combination():
         plotting.slider(FRAMES[:5], LABELS[:5], NAMES)
 
 
-def test_moving_a_slider_changes_picture_and_words():
-    shown = html.fromstring(plotting.slider(FRAMES, LABELS, NAMES, start=(1, 0)).data)
-    page = MiniRacer()
-    page.eval(
-        """
-        function element(value) {
-            return {value: value, heard: null, said: {},
-                    addEventListener: function (what, how) {this.heard = how;},
-                    setAttribute: function (name, text) {this.said[name] = text;}};
-        }
-        var fields = [element("1"), element("0")], picture = element(), output = element();
-        var document = {getElementById: function (id) {return {
-            querySelectorAll: function () {return fields;},
-            querySelector: function (kind) {return kind === "div" ? picture : output;}};}};
-        """
-    )
-    page.eval(shown.find(".//script").text)
-    page.eval('fields[1].value = "2"; fields[1].heard();')
-    said = json.loads(
-        page.eval(
-            "JSON.stringify([picture.innerHTML, output.textContent, picture.said, fields[1].said])"
+class Page:
+    """A slider in a page whose clock ticks when it is told to."""
+
+    def __init__(self, shown, still=False):
+        self.engine = MiniRacer()
+        self.engine.eval(
+            """
+            class Event { constructor(kind) { this.type = kind; } }
+            function element(value, max) {
+                const found = {value: value, max: max, heard: {}, said: {}};
+                found.addEventListener = (what, how) => { found.heard[what] = how; };
+                found.dispatchEvent = event => found.heard[event.type]();
+                found.setAttribute = (name, text) => { found.said[name] = text; };
+                found.parentNode = {
+                    before: other => buttons.push(other), firstChild: {data: "name "},
+                };
+                return found;
+            }
+            let tick = null, still = false;
+            const setInterval = how => { tick = how; return 1; };
+            const clearInterval = () => { tick = null; };
+            const matchMedia = () => ({matches: still});
+            const parts = {
+                input: [element("1", "1"), element("0", "2")],
+                b: [element(), element()], output: [element()], "[role=img]": [element()],
+            };
+            const fields = parts.input, buttons = [];
+            const document = {createElement: () => element(), getElementById: id => ({
+                querySelectorAll: kind => parts[kind], querySelector: kind => parts[kind][0],
+            })};
+            """
         )
+        self.engine.eval(f"still = {json.dumps(still)}")
+        self.engine.eval(shown.find(".//script").text)
+
+    def run(self, script):
+        return self.engine.eval(script)
+
+    def state(self):
+        """Return picture, words, label, and of each slider its number and what is read out."""
+        picture = "parts['[role=img]'][0]"
+        own = "fields.map((f, k) => [parts.b[k].textContent, f.said['aria-valuetext']])"
+        shown = f"{picture}.innerHTML, parts.output[0].textContent, {picture}.said['aria-label']"
+        return json.loads(self.engine.eval(f"JSON.stringify([{shown}, {own}])"))
+
+
+@pytest.fixture
+def sliders():
+    return html.fromstring(plotting.slider(FRAMES, LABELS, NAMES, start=(1, 0)).data)
+
+
+def test_moving_a_slider_changes_picture_words_and_number(sliders):
+    page = Page(sliders)
+    page.run('fields[1].value = "2"; fields[1].heard.input();')
+    picture, words, label, (_, second) = page.state()
+    assert (picture, words, label) == ("<svg>5</svg>", "frame 5", "frame 5")
+    assert second == ["z", "z"]
+
+
+def test_the_button_plays_a_slider_to_its_end(sliders):
+    page = Page(sliders)
+    page.run("buttons[1].heard.click()")
+    seen = [page.state()[0]]
+    assert page.run("buttons[1].said['aria-pressed']") is True
+    while page.run("tick !== null"):
+        page.run("tick()")
+        seen.append(page.state()[0])
+    assert seen == ["<svg>4</svg>", "<svg>5</svg>"]
+    assert page.run("buttons[1].said['aria-pressed']") is False
+    page.run("buttons[1].heard.click()")  # at its end it begins again
+    assert page.state()[0] == "<svg>3</svg>" and page.run("tick !== null")
+    page.run("buttons[1].heard.click()")
+    assert page.run("tick === null") and page.state()[0] == "<svg>3</svg>"
+
+
+@pytest.mark.parametrize("hand", ["pointerdown", "keydown"])
+def test_a_reader_who_moves_the_slider_stops_it(sliders, hand):
+    page = Page(sliders)
+    page.run(f"buttons[1].heard.click(); fields[1].heard.{hand}()")
+    assert page.run("tick === null")
+
+
+def test_nothing_plays_for_readers_who_asked_for_less_motion(sliders):
+    assert (
+        Page(sliders).run("buttons.map(b => b.said['aria-label']).join()")
+        == "Play: name,Play: name"
     )
-    assert said == ["<svg>5</svg>", "frame 5", {"aria-label": "frame 5"}, {"aria-valuetext": "z"}]
+    assert Page(sliders, still=True).run("buttons.length") == 0
+
+
+def test_a_slider_shows_its_number_and_says_what_to_look_for(sliders):
+    assert [own.text for own in sliders.iter("b")] == ["1", "x"]
+    shown = html.fromstring(plotting.slider(FRAMES, LABELS, "n", caption="Where <it> ends.").data)
+    assert shown.find(".//figcaption").text == "Where <it> ends."
+    assert not list(shown.iter("b"))  # the label below says it
+
+
+def test_words_of_a_slider_stay_legible_on_a_phone():
+    chart = plotting.svg_chart([([0, 1], [0, 1])], (0, 1), (0, 1))
+    for picture, width in ((chart, 262), (plotting.svg_row(chart, chart), 524)):
+        shown = html.fromstring(plotting.slider([picture] * 2, ["a", "b"], "n").data)
+        (drawn,) = shown.xpath("//*[@role='img']")
+        assert f"min-width:{width}px" in drawn.get("style")
+        assert "overflow-x:auto" in drawn.getparent().get("style")

@@ -11,6 +11,8 @@ from helpers.data import REPORT_CLASSES
 from helpers.runs import (
     RESULTS,
     RUN_FILES,
+    crossed_interval,
+    crossed_test,
     load_tables,
     recorded,
     recorded_baselines,
@@ -80,3 +82,51 @@ def test_every_planned_run_is_recorded_and_no_other(protocol):
     for settings in expected:
         for key, value in dataclasses.asdict(settings).items():
             assert getattr(found[settings.name], key) == value, (settings.name, key)
+
+
+def two_way(rng, seeds, files, by_seed, by_file, by_both):
+    """Draw a table of seeds by files with effects of given standard deviations."""
+    return (
+        rng.normal(0, by_seed, (seeds, 1))
+        + rng.normal(0, by_file, files)
+        + rng.normal(0, by_both, (seeds, files))
+    )
+
+
+@pytest.mark.parametrize(("by_seed", "by_file"), [(0.3, 0.0), (0.0, 1.0), (0.2, 0.7)])
+def test_the_crossed_test_keeps_its_level_whichever_factor_varies(by_seed, by_file):
+    rng = np.random.default_rng(4)
+    found = [
+        crossed_test(two_way(rng, 8, 60, by_seed, by_file, 1.0), np.zeros((8, 60)))[3] < 0.05
+        for _ in range(1500)
+    ]
+    assert 0.015 < np.mean(found) < 0.075
+
+
+def test_the_crossed_test_finds_what_is_there_and_says_how_much():
+    rng = np.random.default_rng(0)
+    second = rng.random((10, 400)) < 0.5
+    first = second | (rng.random((10, 400)) < 0.3)
+    difference, low, high, p = crossed_test(first, second)
+    assert difference == pytest.approx(first.mean() - second.mean())
+    assert low < difference < high and p < 1e-6
+    assert crossed_test(second, second) == (0, 0, 0, 1)
+    assert crossed_test(second, first)[:3] == pytest.approx((-difference, -high, -low))
+
+
+def test_crossed_intervals_grow_with_what_clusters():
+    rng = np.random.default_rng(1)
+    speakers = np.repeat(np.arange(20), 20)
+    rate = np.clip(0.7 + rng.normal(0, 0.2, 20)[speakers], 0, 1)
+    right = rng.random((6, 400)) < rate
+    alone, bundled = crossed_interval(right), crossed_interval(right, groups=speakers)
+    assert alone[0] < right.mean() < alone[1]
+    assert np.ptp(bundled) > 1.5 * np.ptp(alone)
+    assert crossed_interval(right) == alone  # the same draws
+
+
+def test_crossed_intervals_of_balanced_accuracy_treat_classes_alike():
+    right = np.array([[True] * 90 + [False, True] * 5] * 3)
+    labels = np.array(["large"] * 90 + ["small"] * 10)
+    low, high = crossed_interval(right, labels)
+    assert low < (1.0 + 0.5) / 2 < high < 0.95 < crossed_interval(right)[1]

@@ -1,7 +1,12 @@
 """The built site: links, pictures, headings, contents, glossary, downloads; no other host."""
 
+import ast
 import bz2
+import collections
 import csv
+import importlib.metadata
+import importlib.util
+import inspect
 import json
 import os
 import re
@@ -13,14 +18,25 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import nbformat
+import numpy  # noqa: F401
 import pytest
 import yaml
 from bs4 import BeautifulSoup
-from conftest import PAGES, ROOT, SITE, name_of
+from conftest import PAGES, ROOT, SITE, letters, name_of
 
+from helpers import plotting
+
+sys.path.insert(0, str(ROOT / "book/_ext"))
+from downloads import with_fetch_cell
+
+PINNED = dict(
+    line.split("==")
+    for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    if "==" in line
+)
 CHAPTERS = [page for page in PAGES if re.match(r"\d\d_", page.name)]
-CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-ADDRESS = CONFIG["repository"]["url"]
+ADDRESS = "https://github.com/someone/some-book"
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +83,83 @@ def test_nothing_is_loaded_from_another_host(soups):
     assert not foreign
 
 
+SHOWING = {
+    name
+    for name, function in inspect.getmembers(plotting, inspect.isfunction)
+    if re.search(r"Returns\n *-+\n *(pandas\S*Styler|IPython\S*HTML)\n", function.__doc__ or "")
+}
+
+
+def shown_in_vain(source):
+    """Return the calls of a cell that make a table or a slider, which nobody gets to see."""
+    tree = ast.parse(source)
+    makers = SHOWING | {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+        for inner in ast.walk(node)
+        if isinstance(inner, ast.Return) and called(inner.value) in SHOWING
+    }
+    statements = [node for node in ast.walk(tree) if isinstance(node, ast.Expr)]
+    last = tree.body[-1] if tree.body else None
+    return [ast.unparse(s) for s in statements if s is not last and called(s.value) in makers]
+
+
+def called(node):
+    """Return the name of the function that a node calls."""
+    function = getattr(node, "func", None)
+    return getattr(function, "attr", getattr(function, "id", None))
+
+
+def test_what_a_source_promises_is_on_the_page(soups):
+    promised = 0
+    for page in CHAPTERS:
+        file = ROOT / "notebooks" / f"{page.stem}.ipynb"
+        cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+        outputs = collections.Counter()
+        for cell in (cell for cell in cells if cell["cell_type"] == "code"):
+            source = "".join(cell["source"])
+            assert not shown_in_vain(source), (page.stem, source[:80])
+            for output in cell["outputs"]:
+                outputs.update(output.get("data", {}).keys() & {"image/png", "text/html"})
+            figure = cell["metadata"].get("mystnb", {}).get("figure")
+            if figure:
+                (place,) = soups[page].select(f"figure#{figure['name']}")
+                assert place.select("img, table, svg"), (page.stem, figure["name"])
+                beginning = letters(re.split(r"[{$*`]", figure["caption"])[0])
+                caption = letters(place.select_one("figcaption").get_text())
+                assert beginning in caption and len(caption) > 20, (page.stem, figure["name"])
+                promised += 1
+            for node in ast.walk(ast.parse(source)):
+                if called(node) == "table":
+                    given = [*node.args[1:2], *(k.value for k in node.keywords)]
+                    for caption in given:
+                        if isinstance(getattr(caption, "value", None), str):
+                            found = [c.get_text() for c in soups[page].select("table caption")]
+                            assert caption.value in found, (page.stem, caption.value)
+                            promised += 1
+        assert len(soups[page].select(".cell_output img")) >= outputs["image/png"], page.stem
+        assert len(soups[page].select(".cell_output .text_html")) == outputs["text/html"], page.stem
+    assert promised > 80
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "plotting.table(a)\nprint(1)",
+        "for a in b:\n    plotting.slider(a, b, 'c')",
+        "def show(a):\n    return plotting.table(a)\nshow(1)\nshow(2)",
+    ],
+)
+def test_a_table_that_nobody_sees_is_found(source):
+    assert len(shown_in_vain(source)) == 1
+
+
+@pytest.mark.parametrize("source", ["plotting.table(a)", "a = table(b)\na", "display(table(a))\nb"])
+def test_a_table_that_is_shown_is_none(source):
+    assert not shown_in_vain(source)
+
+
 def test_every_picture_is_described(soups):
     for page in PAGES:
         for image in soups[page].select("article img"):
@@ -82,9 +175,100 @@ def test_no_reference_was_left_unresolved(soups):
         assert not soups[page].select(".problematic, .system-message"), page
 
 
+def assigned(file):
+    """Return what a script of the site assigns."""
+    text = (SITE / "_static" / file).read_text(encoding="utf-8")
+    return json.loads(text.partition(" = ")[2].removesuffix(";\n"))
+
+
+# What has a preview: equations, figures, works, words of the glossary, exercises.
+SHOWN = ".math, figure, li, dt, .exercise, .citation"
+
+
+def test_links_to_other_pages_have_previews(soups):
+    kinds = set()
+    for page in PAGES:
+        previews, glyphs = assigned(f"previews/{name_of(page)}.js")
+        known = {e["id"] for e in soups[page].select("svg defs [id]")}
+        known |= {e["id"] for e in BeautifulSoup(glyphs, "lxml").select("[id]")}
+        for link in soups[page].select("article a.internal[href*='#']"):
+            path, _, place = unquote(link["href"]).partition("#")
+            if not path or urlsplit(link["href"]).scheme:
+                continue
+            target = soups[(page.parent / path).resolve()].find(id=place)
+            if not target.css.match(SHOWN):
+                continue
+            shown = BeautifulSoup(previews[link["href"]], "lxml")
+            assert target.get_text().strip() in shown.get_text()
+            for use in shown.select("use"):
+                assert use["xlink:href"][1:] in known, (page, link)
+            kinds.add(target.name)
+    assert kinds >= {"div", "dt"}
+
+
+def test_every_number_and_every_verdict_leads_to_its_evidence(soups):
+    for page in CHAPTERS:
+        previews, _ = assigned(f"previews/{name_of(page)}.js")
+        stored = json.loads((ROOT / "notebooks" / f"{page.stem}.ipynb").read_text(encoding="utf-8"))
+        text = "".join("".join(cell["source"]) for cell in stored["cells"])
+        numbers = soups[page].select(".book-number")
+        assert bool(numbers) == ("{eval}`" in text), page
+        for number in numbers:
+            assert number.name == "a" and number["id"] in previews, number
+            assert not number.find_parent("a"), number
+        sentences = [n for n in numbers if n["id"].startswith("number-")]
+        for number in sentences:
+            shown = BeautifulSoup(previews[number["id"]], "lxml")
+            place = soups[page].find(id=number["href"][1:])
+            if place.name == "tr":  # of the ledger
+                assert "claims[" in shown.get_text()
+                continue
+            code = [" ".join(box.get_text().split()) for box in shown.select("pre")]
+            assert len(code) >= 2, number
+            cell = " ".join(place.select_one(".cell_input").get_text().split())
+            assert code[-1].partition(" = ")[0].split(" ")[0] in cell
+    ledger = soups[next(p for p in CHAPTERS if p.name.startswith("15"))].select("#ledger tbody tr")
+    assert len(ledger) > 50
+    assert all(
+        row.select_one("b a.book-number").get_text() == row["data-verdict"] for row in ledger
+    )
+
+
+def test_recorded_tables_behind_a_number_are_named():
+    previews, _ = assigned("previews/notebooks/11_handwriting_experiment.js")
+    assert any("data/results/runs.csv" in preview for preview in previews.values())
+    previews, _ = assigned("previews/notebooks/03_backpropagation_through_time.js")
+    assert not any("data/results" in preview for preview in previews.values())
+
+
+def test_the_search_knows_every_section_and_every_word_of_the_glossary(soups):
+    found = {address for address, *_ in assigned("sections.js")}
+    expected = {
+        f"{name_of(page)}.html#{place['id']}"
+        for page in PAGES
+        for place in soups[page].select("article :is(section[id], dl.glossary dt[id])")
+    }
+    assert found == expected
+    text = " ".join(text for *_, text in assigned("sections.js"))
+    assert "np.tanh" in text and "\\begin" not in text  # code as it is, formulas as they are read
+
+
+def test_figures_whose_brightness_means_something_have_a_picture_for_the_dark(soups):
+    pairs = 0
+    for page in PAGES:
+        for picture in soups[page].select("figure img.only-dark"):
+            light = picture.find_previous_sibling("img")
+            assert "only-light" in light["class"] and light["alt"] == picture["alt"]
+            assert picture["src"] == light["src"].replace(".png", "_dark.png")
+            assert picture["width"] == light["width"] and picture["loading"] == "lazy"
+            assert (page.parent / picture["src"]).exists()
+            pairs += 1
+    assert pairs >= 5
+
+
 def test_the_site_is_small():
     files = [file for file in SITE.rglob("*") if file.is_file()]
-    assert sum(file.stat().st_size for file in files) < 25e6
+    assert sum(file.stat().st_size for file in files) < 30e6
     assert all(page.stat().st_size < 1e6 for page in PAGES)
 
 
@@ -162,31 +346,89 @@ def test_formulas_were_set_when_the_site_was_built(soups):
     assert formulas > 1000
 
 
-def test_pages_offer_the_source_and_a_place_to_run_it(soups):
-    for page in CHAPTERS:
-        links = {link["href"] for link in soups[page].select(".article-header-buttons a[href]")}
-        source = f"notebooks/{page.stem}.ipynb"
-        assert f"{ADDRESS}/edit/main/{source}" in links
-        assert any(link.startswith(f"{ADDRESS}/issues/new") for link in links)
-        assert any(link.startswith("https://mybinder.org/v2/gh/") for link in links)
-        path = urlsplit(ADDRESS).path.strip("/")
-        colab = f"https://colab.research.google.com/github/{path}/blob/gh-pages/_sources/{source}"
-        assert colab in links
+@pytest.fixture(scope="module")
+def addressed(tmp_path_factory):
+    """Two tiny chapters, built with an address and without: their second pages and downloads."""
+    built = []
+    for address in (ADDRESS, ""):
+        folder = tmp_path_factory.mktemp("addressed")
+        for name in ("_ext", "_static", "references.bib", "glossary.md", "notation.md"):
+            (folder / "book").mkdir(exist_ok=True)
+            (folder / "book" / name).symlink_to(ROOT / "book" / name)
+        config = (ROOT / "_config.yml").read_text(encoding="utf-8")
+        config = re.sub(r"^  url: .*", f'  url: "{address}"', config, flags=re.M)
+        toc = "format: jb-book\nroot: book/intro\nchapters:\n- file: book/glossary\n"
+        toc += "".join(f"- file: notebooks/0{k}_tiny\n" for k in (1, 2))
+        files = {"_config.yml": config, "_toc.yml": toc, "book/intro.md": "# Cover\n\nText.\n"}
+        for k in (1, 2):
+            text = f"# Tiny {k}\n\n**Time:** 1 minute on two cores.\n\n{{doc}}`0{3 - k}_tiny`\n"
+            text += "\n## End"
+            cells = [
+                nbformat.v4.new_markdown_cell(text),
+                nbformat.v4.new_code_cell("import helpers"),
+            ]
+            notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
+            files[f"notebooks/0{k}_tiny.ipynb"] = nbformat.writes(notebook)
+        for name, text in files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
+        (folder / "data/results").mkdir(parents=True)
+        subprocess.run(
+            [Path(sys.executable).parent / "jupyter-book", "build", folder, "--quiet"],
+            check=True,
+            capture_output=True,
+        )
+        site = folder / "_build/html"
+        soup = BeautifulSoup((site / "notebooks/02_tiny.html").read_text(encoding="utf-8"), "lxml")
+        download = (site / "_sources/notebooks/02_tiny.ipynb").read_text(encoding="utf-8")
+        built.append((soup, json.loads(download)["cells"]))
+    return built
+
+
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+
+
+def test_one_line_gives_a_fork_its_links(addressed):
+    page, cells = addressed[0]
+    links = {link["href"] for link in page.select(".article-header-buttons a[href]")}
+    source = "notebooks/02_tiny.ipynb"
+    path = urlsplit(ADDRESS).path.strip("/")
+    assert f"{ADDRESS}/edit/main/{source}" in links
+    assert any(link.startswith(f"{ADDRESS}/issues/new") for link in links)
+    binder = f"https://mybinder.org/v2/gh/{path}/main?urlpath=lab/tree/work/02_tiny.ipynb"
+    colab = f"https://colab.research.google.com/github/{path}/blob/gh-pages/_sources/{source}"
+    assert {binder, colab, "../_sources/notebooks/02_tiny.ipynb"} <= links
+    tags = {tag["property"]: tag["content"] for tag in page.select("meta[property]")}
+    assert tags["og:image"] == "https://someone.github.io/some-book/_static/card.png"
+    assert ADDRESS in "".join(cells[0]["source"])
+    assert "(https://someone.github.io/some-book/notebooks/01_tiny.html)" in "".join(
+        cells[1]["source"]
+    )
+
+
+def test_without_an_address_nothing_leads_nowhere(addressed):
+    page, cells = addressed[1]
+    buttons = page.select(".article-header-buttons [href], .article-header-buttons [onclick]")
+    assert not [b for b in buttons if "http" in str(b) or "_sources" in str(b)]
+    assert not page.select("meta[property='og:image']")
+    assert "[Tiny 1](01_tiny.ipynb)" in "".join(cells[0]["source"])
 
 
 def test_the_address_of_the_repository_stands_in_one_place():
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    address = config["repository"]["url"] or "https://github.com/you/"  # the example there
     found = subprocess.run(
-        ["git", "grep", "-l", ADDRESS.removeprefix("https://")], cwd=ROOT, capture_output=True
+        ["git", "grep", "-l", address.removeprefix("https://")], cwd=ROOT, capture_output=True
     )
     if found.returncode > 1:
         pytest.skip("not a clone: git cannot list the files")
-    assert found.stdout.decode().split() == ["_config.yml"]
+    assert set(found.stdout.decode().split()) <= {"_config.yml", "tests/test_site.py"}
 
 
-def test_a_link_elsewhere_shows_the_card(soups):
+def test_a_link_elsewhere_says_what_it_leads_to(soups):
     for page in PAGES:
         tags = {tag["property"]: tag["content"] for tag in soups[page].select("meta[property]")}
-        assert tags["og:image"].endswith("/_static/card.png") and len(tags["og:description"]) > 10
+        assert len(tags["og:description"]) > 10 and len(tags["og:title"]) > 3
     assert (SITE / "_static" / "card.png").exists()
 
 
@@ -216,11 +458,8 @@ def test_a_downloaded_notebook_runs_in_an_empty_folder(tmp_path):
     folder.mkdir()
     script = ["import json, pathlib"]
     for page in CHAPTERS:
-        notebook = json.loads(
-            (SITE / "_sources" / "notebooks" / f"{page.stem}.ipynb").read_text(encoding="utf-8")
-        )
-        stored = json.loads((ROOT / "notebooks" / f"{page.stem}.ipynb").read_text(encoding="utf-8"))
-        assert notebook["cells"][1:] == stored["cells"]
+        download = SITE / "_sources" / "notebooks" / f"{page.stem}.ipynb"
+        notebook = with_fetch_cell(json.loads(download.read_text(encoding="utf-8")), ADDRESS)
         code = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
         assert ADDRESS in code[0]
         script += [f"exec({cell!r}, {{}})" for cell in code[:2]]
@@ -236,6 +475,29 @@ def test_a_downloaded_notebook_runs_in_an_empty_folder(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert str(folder / "sequence-learning-book" / "helpers") in done.stdout
+
+
+def test_colab_gets_the_versions_that_were_tested(tmp_path, monkeypatch):
+    """The cell as Colab would run it: what it asks pip for, and what it says of old versions."""
+    (tmp_path / "sequence-learning-book").mkdir()
+    for name in ("pyproject.toml", "requirements.txt"):
+        (tmp_path / "sequence-learning-book" / name).symlink_to(ROOT / name)
+    asked, said = [], []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: asked.append(command))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    versions = iter(["1.0", "2.0"])
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: next(versions))
+    cell = "".join(with_fetch_cell({"cells": []}, ADDRESS)["cells"][0]["source"])
+    exec(cell, {"print": said.append})
+    assert "numpy" in asked[-1] and "tensorflow" in asked[-1] and not said
+    for name in [name for name in sys.modules if name in PINNED.keys() - {"numpy"}]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "google.colab", None)
+    exec(cell, {"print": said.append})
+    assert {f"{name}=={PINNED[name]}" for name in ("numpy", "tensorflow", "keras")} <= {*asked[-1]}
+    assert "Restart session" in said[0]
 
 
 def test_the_zip_beside_the_site_holds_all_of_it():

@@ -16,7 +16,7 @@ from dask.distributed import Client
 from toys import quick, toy_dataset
 
 from experiments import store, sweep
-from experiments.baselines import score_baselines
+from experiments.baselines import BASELINES, score_baselines
 from experiments.costs import makespan, sweep_costs
 from experiments.plan import (
     FOLDS,
@@ -299,10 +299,19 @@ def test_what_a_sweep_costs():
     assert costs["hours on 2 cores"].tolist() == [4, 6, 10]
 
 
-def test_baselines_are_scored_on_the_test_split():
+def test_baselines_are_chosen_on_train_and_scored_on_the_test_split():
     dataset = load_handwriting(DATA / "sample")
-    scores = score_baselines(dataset).set_index("model")["test_accuracy"]
-    assert scores["majority class"] == 0.2
-    swapped = dataclasses.replace(dataset, test=dataset.train.subset(range(69)))
-    assert score_baselines(swapped)["test_accuracy"].iloc[0] in (0, 1)  # one class only
-    assert scores["logistic regression"] > 0.9
+    small = dataclasses.replace(
+        dataset,
+        train=dataset.train.subset(range(0, len(dataset.train), 4)),
+        test=dataset.test.subset(range(0, len(dataset.test), 2)),
+    )
+    scores = score_baselines(small).set_index("model")
+    assert list(scores.index) == [baseline.name for baseline in BASELINES["handwriting"]]
+    assert scores.loc["majority class", "test_accuracy"] == pytest.approx(0.2)
+    assert (scores["test_accuracy"][3:] > 0.7).all()
+    assert scores.loc["logistic regression", "parameters"] in ("C 0.1", "C 1", "C 10")
+    turned = dataclasses.replace(small.test, y=(small.test.y + 1) % 5)
+    wrong = score_baselines(dataclasses.replace(small, test=turned), 4).set_index("model")
+    assert wrong["folds_accuracy"].equals(scores["folds_accuracy"][:4])
+    assert wrong["test_accuracy"].iloc[-1] < 0.3

@@ -5,10 +5,12 @@ are the ones at its head; terms come from ``book/glossary.md``.
 """
 
 import hashlib
+import json
 import re
 from html import escape
 from pathlib import Path
 
+import reader
 from docutils import nodes
 from pybtex.plugin import find_plugin
 from sphinx.errors import ExtensionError
@@ -17,7 +19,7 @@ from sphinx.util.nodes import make_refnode
 from sphinx_external_toc.parsing import parse_toc_yaml
 
 GLOSSARY = "book/glossary"
-MINUTES = re.compile(r"Time: (\d+) minutes?\b")
+MINUTES = re.compile(r" (\d+) minutes?\b")  # of running, behind "Time:"
 SENTENCE = re.compile(r".+?[.?](?=\s|$)", re.S)
 # Where a term is no link: names, code, what is a link already, and the boxes that only list.
 CLOSED = (
@@ -63,9 +65,21 @@ def read_head(app, doctree):
     line = first.astext()
     if not (len(first) == 1 and isinstance(first[0], nodes.emphasis)):
         line = SENTENCE.match(line).group() if SENTENCE.match(line) else line
-    minutes = next((m for p in paragraphs[:4] if (m := MINUTES.search(p.astext()))), None)
     env.metadata[env.docname]["line"] = " ".join(line.split())
-    env.metadata[env.docname]["minutes"] = int(minutes[1]) if minutes else None
+    env.metadata[env.docname]["minutes"] = tell_minutes(Path(env.doc2path(env.docname)), paragraphs)
+
+
+def tell_minutes(path, paragraphs):
+    """Write the minutes that reading takes before those of running; return both in words."""
+    strong = next((s for p in paragraphs[:4] for s in p.findall(nodes.strong)), None)
+    if strong is None or strong.astext() != "Time:":
+        return None
+    behind = strong.next_node(nodes.Text, descend=False, siblings=True)
+    running = MINUTES.match(behind)
+    reading = reader.reading_minutes(json.loads(path.read_text(encoding="utf-8"))["cells"])
+    words = f"reading {reading} min · running {running[1]} min"
+    behind.parent.replace(behind, nodes.Text(f" {words}{behind[running.end() :]}"))
+    return words
 
 
 def fill_contents(app, doctree, docname):
@@ -90,7 +104,7 @@ def list_part(app, docname, files):
         heading = nodes.paragraph("", "", link)
         head = env.metadata[page]
         if head.get("minutes"):
-            minutes = nodes.inline("", f"{head['minutes']} min", classes=["book-minutes"])
+            minutes = nodes.inline("", head["minutes"], classes=["book-minutes"])
             heading += [nodes.Text(" "), minutes]
         item = nodes.list_item("", heading)
         if number is not None:
@@ -113,15 +127,14 @@ def outdated(app, env, added, changed, removed):
 
 
 def glossary(env):
-    """Return ``{term in small letters: (label, first sentence of its meaning)}``."""
+    """Return ``{term in small letters: label}``."""
     if GLOSSARY not in env.found_docs:
         raise ExtensionError(f"found no {GLOSSARY}.md; expected the glossary there")
     terms = {}
     for item in env.get_doctree(GLOSSARY).findall(nodes.definition_list_item):
-        meaning = SENTENCE.match(item[-1].astext())
         names = list(item.findall(nodes.term))
         for name in names:
-            terms[name.astext().lower()] = names[0]["ids"][0], meaning.group() if meaning else ""
+            terms[name.astext().lower()] = names[0]["ids"][0]
     return terms
 
 
@@ -148,13 +161,13 @@ def link_terms(app, doctree, docname):
     for text in [t for t in doctree.findall(nodes.Text) if is_open(t)]:
         pieces, at = [], 0
         for match in pattern.finditer(text):
-            label, meaning = terms[match[1].lower()]
+            label = terms[match[1].lower()]
             if label in done:
                 continue
             done.add(label)
             pieces.append(nodes.Text(text[at : match.start()]))
             word = nodes.inline("", match[0])
-            link = make_refnode(app.builder, docname, GLOSSARY, label, word, meaning)
+            link = make_refnode(app.builder, docname, GLOSSARY, label, word)
             link["classes"].append("glossary-link")
             pieces.append(link)
             at = match.end()
@@ -207,17 +220,19 @@ def note_extensions(app, config):
 
 def describe(app, pagename, templatename, context, doctree):
     """Tell other sites what a link to a page leads to."""
-    owner, name = app.config.html_theme_options["repository_url"].rsplit("/", 2)[1:]
-    site = f"https://{owner}.github.io/{name}"
+    site = reader.site_of(app.config.html_theme_options.get("repository_url"))
     line = app.env.metadata.get(pagename, {}).get("line") or app.config.html_title
     tags = {
         "og:title": re.sub("<[^>]*>", "", context.get("title") or app.config.html_title),
         "og:description": line,
         "og:type": "website",
-        "og:url": f"{site}/{pagename}.html",
-        "og:image": f"{site}/_static/card.png",
-        "twitter:card": "summary_large_image",
     }
+    if site:
+        tags |= {
+            "og:url": f"{site}/{pagename}.html",
+            "og:image": f"{site}/_static/card.png",
+            "twitter:card": "summary_large_image",
+        }
     lines = [f'<meta property="{key}" content="{escape(value)}">' for key, value in tags.items()]
     lines.append(f'<meta name="description" content="{escape(line)}">')
     context["metatags"] = context.get("metatags", "") + "\n".join(lines)
@@ -229,7 +244,7 @@ def describe(app, pagename, templatename, context, doctree):
 
 def setup(app):
     """Register with Sphinx."""
-    app.add_config_value("book_extensions", "", "html")
+    app.add_config_value("book_extensions", "", "env")
     app.connect("config-inited", note_extensions)
     app.add_node(contents)
     app.add_directive("contents-by-part", Contents)

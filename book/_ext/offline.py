@@ -12,12 +12,12 @@ from PIL import Image
 FONT = "NotoSansDevanagari[wdth,wght].ttf"
 DEVANAGARI = re.compile(r"[\u0900-\u097f]")
 IMAGE = re.compile(r'<img (?![^>]*\bheight=)([^>]*\bsrc="(?:\.\./)*_images/([^"]+\.png)")')
-# The theme loads the index on every page for a search as one types, which this book does not use.
+# The theme loads Sphinx's search, which knows pages only; the book's own finds sections.
 SEARCH = re.compile(
     r'<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>'
 )
 # Maps for debuggers and the theme's translations: a third of the site, and never asked for.
-NEEDLESS = ("**/*.map", "locales/**/*.[mp]o", "locales/**/*.js")
+NEEDLESS = ("**/*.map", "locales/**/*.[mp]o", "locales/**/*.js", "searchtools.js")
 
 
 def deferred(script):
@@ -36,8 +36,7 @@ def order_scripts(app, pagename, templatename, context, doctree):
         for script in context.get("script_files", [])
         if "thebe" not in f"{script.filename} {script.attributes.get('body', '')}".lower()
     ]
-    # The page that searches runs its own scripts at once, after these.
-    context["script_files"] = scripts if pagename == "search" else [*map(deferred, scripts)]
+    context["script_files"] = [*map(deferred, scripts)]
 
 
 def reserve_space(app, pagename, templatename, context, doctree):
@@ -53,9 +52,9 @@ def reserve_space(app, pagename, templatename, context, doctree):
 
 
 def finish_pages(app):
-    """Take the search out of pages that do not search, and write the font for all pages."""
+    """Take the theme's search out of the pages, and write the font for all of them."""
     letters = set()
-    for page in Path(app.outdir).glob("*/*.html"):
+    for page in Path(app.outdir).rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         letters.update(DEVANAGARI.findall(text))
         page.write_text(SEARCH.sub("", text), encoding="utf-8")

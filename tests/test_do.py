@@ -1,0 +1,152 @@
+"""`do.py`: what works without make works on any system, and says what it needs."""
+
+import ast
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, environment
+
+import do
+
+SOURCE = (ROOT / "do.py").read_bytes()
+# What runs on a reader's own machine, whatever it is.
+READERS = [ROOT / "do.py", *(ROOT / "book").glob("*.py"), *(ROOT / "book/_ext").glob("*.py")]
+POSIX = {"chmod", "chown", "execv", "execvp", "fork", "getuid", "kill", "killpg", "mkfifo"}
+POSIX |= {"setsid", "symlink", "symlink_to", "uname"}
+
+
+def test_every_python_can_read_it():
+    ast.parse(SOURCE, feature_version=(3, 7))
+    assert SOURCE.isascii()
+    imported = {
+        getattr(node, "module", None) or node.names[0].name
+        for node in ast.walk(ast.parse(SOURCE))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert imported <= set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("file", READERS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_nothing_in_it_is_of_one_system_alone(file):
+    tree = ast.parse(file.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in POSIX, ast.unparse(node)
+        if isinstance(node, ast.keyword):
+            assert node.arg != "shell", ast.unparse(node)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            assert not node.value.startswith(("/bin/", "/usr/", "/tmp", ".venv/bin")), node.value
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+    """What would have been run, each program by its name, in a book that is installed."""
+    commands = []
+
+    def note(*command, **more):
+        assert command[0].parent == do.BIN, "a program of the book's own environment"
+        commands.append(" ".join([command[0].name, *map(str, command[1:])]))
+
+    monkeypatch.setattr(do, "run", note)
+    monkeypatch.setattr(do, "is_newer", lambda target, sources: True)
+    monkeypatch.setattr(os, "environ", dict(os.environ, SEQUENCE_DATA=""))
+    monkeypatch.chdir(tmp_path)
+    return commands
+
+
+@pytest.mark.parametrize(
+    ("words", "commands"),
+    [
+        (["lab", "--port=9", "DATA=."], ["python -m book.lab --port=9"]),
+        (["notebooks"], ["python -m book.lab --plain"]),
+        (["run"], ["python -m book.execute"]),
+        (["run", "ALL=1"], ["python -m book.execute --all"]),
+        (["run", "NOTEBOOKS=a.ipynb b.ipynb"], ["python -m book.execute --all a.ipynb b.ipynb"]),
+        (["book"], []),
+        (["test", "tests/test_do.py"], ["python -m pytest tests/test_do.py"]),
+        (["course-data"], [f"python data{os.sep}fetch_course.py"]),
+    ],
+)
+def test_tasks_take_the_words_of_make(asked, words, commands, tmp_path):
+    assert do.main(words) == 0
+    assert asked == commands
+    assert os.environ["SEQUENCE_DATA"] == (str(tmp_path) if "DATA=." in words else "")
+    assert os.environ["PYTHONUTF8"] == "1"
+
+
+def test_the_whole_test_checks_code_site_and_chapters(asked):
+    assert do.main(["test"]) == 0
+    words = "\n".join(asked)
+    for part in (
+        "ruff check",
+        "ruff format --check",
+        "loadfile tests",
+        "with_solutions.py",
+        "nbval",
+    ):
+        assert part in words
+
+
+def test_a_task_that_fails_says_so(monkeypatch):
+    monkeypatch.setattr(do, "course_data", None)
+    monkeypatch.setattr(do, "install", lambda *names: do.run(sys.executable, "-c", "exit(3)"))
+    assert do.main(["lab"]) == 3
+
+
+def test_without_a_task_it_lists_them(capsys):
+    assert do.main([]) == 0
+    assert do.main(["nothing"]) == 2
+    listed = capsys.readouterr().out
+    for task in ("lab", "notebooks", "book", "run", "course-data", "test", "clean"):
+        assert f"python do.py {task} " in listed
+
+
+def test_another_python_is_told_which_to_use(monkeypatch, tmp_path):
+    monkeypatch.setattr(do, "BIN", tmp_path / "bin")
+    monkeypatch.setattr(do, "PYTHONS", ((3, 5), (3, 6)))
+    with pytest.raises(SystemExit, match=r"expected 3\.5 to 3\.6.*py -3\.6 do\.py.*uv run"):
+        do.make_environment()
+    assert not (tmp_path / "bin").exists()
+
+
+def test_what_is_installed_is_not_installed_again(monkeypatch, tmp_path):
+    done = []
+    (tmp_path / ".venv").mkdir()
+    monkeypatch.setattr(do, "ROOT", tmp_path)
+    monkeypatch.setattr(do, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr(do, "make_environment", lambda: done.append("environment"))
+    monkeypatch.setattr(do, "python", lambda *words: done.append(words[-1]))
+    for names in do.INSTALLED.values():
+        for name in names:
+            (tmp_path / name).touch()
+            os.utime(tmp_path / name, (0, 0))
+    do.install("testing")
+    do.install("testing", "installed")
+    assert done == ["environment", "requirements.txt", "requirements-test.txt"]
+    os.utime(tmp_path / "requirements-test.txt")
+    os.utime(tmp_path / ".venv/.testing", (0, 0))
+    do.install("testing")
+    assert done[3:] == ["requirements-test.txt"]
+
+
+def test_copies_are_the_same_bytes_whatever_the_machine_believes(clone):
+    """Nothing guesses an encoding: not in UTF-8 mode, and not even without it."""
+    found = []
+    for utf8 in "01":
+        for words in (["--plain"], ["--copies"]):
+            subprocess.run(
+                [sys.executable, "-m", "book.lab", *words],
+                cwd=clone,
+                env=environment(clone) | {"PYTHONUTF8": utf8},
+                check=True,
+                capture_output=True,
+            )
+        files = sorted((clone / "work").rglob("*.ipynb"))
+        found.append([file.read_bytes() for file in files])
+        for file in files:
+            file.unlink()
+    chapters = list((clone / "notebooks").glob("*.ipynb"))
+    assert len(found[0]) == 2 * len(chapters) and found[0] == found[1]
+    assert "−".encode() in found[0][0]
