@@ -511,7 +511,7 @@ class RealFrames(keras.layers.Layer):
 KINDS = ("frames", "ctc", "attention")
 
 
-def build_transcriber(kind, features, classes, units=96, layers=1, dropout=0.5, noise=0.4, steps=6):
+def build_transcriber(kind, features, classes, units=64, layers=2, dropout=0.5, noise=0.7, steps=6):
     """Build a bidirectional encoder of frames, and what one of three ways puts on top of it.
 
     Parameters
