@@ -10,11 +10,11 @@ from joblib import Parallel, delayed, parallel_config
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from tqdm import tqdm
 
-from experiments import store, tasks, utterances
+from experiments import store, tasks
 from experiments.batches import BATCHES
 from experiments.plan import FOLDS
 from helpers import training
-from helpers.runs import MEMORY_FILES, RUN_FILES, SYMBOL_FILES, load_tables
+from helpers.runs import MEMORY_FILES, RUN_FILES, load_tables
 
 BACKENDS = ("loky", "dask")
 # What processes read when they start; one thread a process is fastest in all.
@@ -74,15 +74,20 @@ def is_recorded(settings, digest, runs):
     )
 
 
-def sweep(datasets, planned, folder, **options):
+def sweep(datasets, planned, folder, files=RUN_FILES, function=None, **options):
     """Make the runs on data sets that are not recorded yet.
 
     Parameters
     ----------
     datasets : dict of SequenceDataset
         By name.
-    planned : list of helpers.training.RunSettings
+    planned : list of settings
+        :class:`helpers.training.RunSettings`, or those of another kind of run.
     folder : str or Path
+    files : dict
+        As in :func:`helpers.runs.load_tables`.
+    function : callable, optional
+        From a data set and settings to the tables of a run; trains a classifier if not given.
     **options
         How many at a time and where, as in :func:`make`.
 
@@ -98,13 +103,13 @@ def sweep(datasets, planned, folder, **options):
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    store.export(RUN_FILES, folder)  # what an interrupted sweep left
-    runs = load_tables(RUN_FILES, folder)["runs"]
+    store.export(files, folder)  # what an interrupted sweep left
+    runs = load_tables(files, folder)["runs"]
     for name, dataset in datasets.items():
         _refuse_other_data(folder, runs[runs["dataset"] == name] if len(runs) else runs, dataset)
     missing = [s for s in planned if not is_recorded(s, datasets[s.dataset].digest, runs)]
     work = [(datasets[s.dataset], s) for s in missing]
-    make(_fit, work, RUN_FILES, folder, **options)
+    make(function or _fit, work, files, folder, **options)
     return len(missing)
 
 
@@ -128,37 +133,6 @@ def sweep_memory(planned, folder, **options):
     known = set(load_tables(MEMORY_FILES, folder)["runs"]["run"])
     missing = [(settings,) for settings in planned if settings.name not in known]
     make(_train_on_task, missing, MEMORY_FILES, folder, **options)
-    return len(missing)
-
-
-def sweep_symbols(dataset, planned, folder, **options):
-    """Make the runs on utterances that are not recorded yet.
-
-    Parameters
-    ----------
-    dataset : SequenceDataset
-        CV segments.
-    planned : list of experiments.utterances.TranscriberSettings
-    folder, **options
-        As in :func:`sweep`.
-
-    Returns
-    -------
-    int
-        How many runs were missing, and made.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds runs on other data, which these would replace.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    store.export(SYMBOL_FILES, folder)
-    runs = load_tables(SYMBOL_FILES, folder)["runs"]
-    _refuse_other_data(folder, runs, dataset)
-    missing = [(dataset, s) for s in planned if not is_recorded(s, dataset.digest, runs)]
-    make(utterances.run, missing, SYMBOL_FILES, folder, **options)
     return len(missing)
 
 

@@ -56,6 +56,8 @@ class TranscriberSettings:
     updates, batch_size : int
     learning_rate : float
         Of Adam at the start; it falls to 0 along half a cosine. Gradients are cut to norm 1.
+    dataset : str
+        Where the segments come from.
     """
 
     kind: str
@@ -71,6 +73,7 @@ class TranscriberSettings:
     updates: int = 800
     batch_size: int = 16
     learning_rate: float = 3e-3
+    dataset: str = "cv_segments"
 
     @property
     def name(self):

@@ -23,6 +23,11 @@ SYMBOL_FILES = {
     "runs": "symbol_runs.csv",
 }
 MEMORY_FILES = {"curves": "memory_curves.csv.bz2", "runs": "memory_runs.csv"}
+WRITING_FILES = {
+    "curves": "writing_curves.csv.bz2",
+    "scores": "writing_scores.csv",
+    "runs": "writing_runs.csv",
+}
 PEN_FILES = {"runs": "pen.csv"}
 # Columns of digits that are no numbers.
 TEXT = dict.fromkeys(("symbols", "greedy", "beam", "voted", "ends", "peaks", "speaker"), str)
@@ -34,17 +39,18 @@ def load_tables(files, folder=RESULTS):
     Parameters
     ----------
     files : dict
-        :data:`RUN_FILES` (the two data sets), :data:`MEMORY_FILES` (tasks that measure memory) or
-        :data:`SYMBOL_FILES` (utterances).
+        :data:`RUN_FILES` (the two data sets), :data:`MEMORY_FILES` (tasks that measure memory),
+        :data:`WRITING_FILES` (networks that write) or :data:`SYMBOL_FILES` (utterances).
     folder : str or Path
 
     Returns
     -------
     dict of pandas.DataFrame
         ``runs`` (one row a run), ``curves`` (one row a judgement), of the data sets
-        ``predictions`` (one row a sample of the validation and the test split) and of utterances
-        ``transcripts`` (one row an utterance), all with a column ``run`` and sorted by it. Empty
-        where nothing is recorded. A run counts once its row is in ``runs``.
+        ``predictions`` (one row a sample of the validation and the test split), of networks that
+        write ``scores`` (one row a pen) and of utterances ``transcripts`` (one row each), all with
+        a column ``run`` and sorted by it. Empty where nothing is recorded. A run counts once its
+        row is in ``runs``.
     """
     tables = {}
     for name, file in files.items():
