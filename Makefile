@@ -20,7 +20,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export PYTHONUTF8 := 1
 with_data = $(if $(DATA),SEQUENCE_DATA="$(abspath $(DATA))")
 
-.PHONY: help book pdf test others lab notebooks run results memory writing baselines sample course-data bench clean \
+.PHONY: help book pdf test others lab notebooks run results memory writing symbols baselines sample course-data bench clean \
 	assignment groups collect grade feedback export similar slides quizzes
 .DELETE_ON_ERROR:
 
@@ -57,6 +57,11 @@ results: $(if $(filter dask,$(BACKEND)),$(CLUSTER),$(INSTALLED))  ## record the 
 memory: $(INSTALLED)  ## record the memory runs that are missing in data/results [OUT=folder]
 	$(BIN)/python -m experiments.results memory $(if $(OUT),--out "$(OUT)") \
 		$(if $(PROCESSES),--processes $(PROCESSES)) $(if $(LIMIT),--limit $(LIMIT))
+
+symbols: $(INSTALLED)  ## record the runs on utterances that are missing in data/results [DATA=… OUT=folder]
+	$(BIN)/python -m experiments.results symbols $(if $(DATA),--data "$(DATA)") \
+		$(if $(OUT),--out "$(OUT)") $(if $(PROCESSES),--processes $(PROCESSES)) \
+		$(if $(LIMIT),--limit $(LIMIT))
 
 writing: $(INSTALLED)  ## record the missing runs of networks that write [DATA=… OUT=folder]
 	$(BIN)/python -m experiments.results writing $(if $(DATA),--data "$(DATA)") $(if $(OUT),--out "$(OUT)") \

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.tasks import LEARNING_RATES, STARTS, TASKS, TaskSettings
+from experiments.utterances import TranscriberSettings
 from experiments.writing import WritingSettings
 from helpers.models import ARCHITECTURES, CELLS
 from helpers.training import PROTOCOLS, RunSettings
@@ -133,6 +134,16 @@ MEMORY_UNITS = (32, 64)
 MEMORY_SEEDS = (1, 2, 3, 4, 5)
 PILOT_SEED = 0
 
+# Networks that write down utterances: under which name, what each is taught, with which changes.
+SYMBOL_RUNS = (
+    ("per_speaker", "frames", {}),
+    ("per_speaker", "ctc", {}),
+    ("per_speaker", "attention", {}),
+    ("standard", "ctc", {"scaling": "standard"}),
+    ("faded", "ctc", {"fade": 3}),
+)
+SYMBOL_SEEDS = (1, 2, 3, 4, 5)
+
 # Networks that write: what each changes of the defaults of WritingSettings, with these seeds.
 WRITING = {
     "mixture": {},
@@ -236,6 +247,20 @@ def planned_memory_runs(units, rates):
         for name, task in TASKS.items()
         for lag in task.lags
         for model in STARTS
+    ]
+
+
+def planned_symbol_runs():
+    """Return the settings of every run on utterances, seed by seed.
+
+    Returns
+    -------
+    list of TranscriberSettings
+    """
+    return [
+        TranscriberSettings(kind, seed, protocol, **changes)
+        for seed in SYMBOL_SEEDS
+        for protocol, kind, changes in SYMBOL_RUNS
     ]
 
 

@@ -1,6 +1,6 @@
 """Make what is recorded in ``data/results``.
 
-``make results``, ``make memory``, ``make writing``, ``make baselines``.
+``make results``, ``make memory``, ``make writing``, ``make symbols``, ``make baselines``.
 
 Stopped at any moment and started again, it goes on where it was.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments import pen, writing
+from experiments import pen, utterances, writing
 from experiments.baselines import score_baselines
 from experiments.costs import sweep_costs
 from experiments.plan import (
@@ -22,11 +22,19 @@ from experiments.plan import (
     planned_memory_pilots,
     planned_memory_runs,
     planned_runs,
+    planned_symbol_runs,
     planned_writing_runs,
 )
 from experiments.sweep import BACKENDS, sweep, sweep_memory
 from helpers.data import load_cv_segments, load_handwriting
-from helpers.runs import MEMORY_FILES, RESULTS, RUN_FILES, WRITING_FILES, load_tables
+from helpers.runs import (
+    MEMORY_FILES,
+    RESULTS,
+    RUN_FILES,
+    SYMBOL_FILES,
+    WRITING_FILES,
+    load_tables,
+)
 
 
 def make_runs(data, out, protocols, limit, **options):
@@ -67,6 +75,16 @@ def make_memory_runs(out, limit, **options):
     return made, len(planned[:limit])
 
 
+def make_symbol_runs(data, out, limit, **options):
+    """Make runs on utterances of several CV segments."""
+    dataset = load_cv_segments(data)
+    dataset.summary()
+    planned = planned_symbol_runs()[:limit]
+    datasets = {dataset.name: dataset}
+    made = sweep(datasets, planned, out, SYMBOL_FILES, utterances.run, **options)
+    return made, len(planned)
+
+
 def make_writing_runs(data, out, limit, **options):
     """Make runs of networks that write, and what they are held against."""
     dataset = load_handwriting(data)
@@ -90,9 +108,8 @@ def make_writing_runs(data, out, limit, **options):
 def main(arguments=None):
     """Parse the command line and sweep."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "kind", choices=("data", "memory", "writing", "baselines"), help="what to make"
-    )
+    kinds = ("data", "memory", "writing", "symbols", "baselines")
+    parser.add_argument("kind", choices=kinds, help="what to make")
     parser.add_argument("--data", help="a folder or zip with both data sets")
     parser.add_argument("--out", default=RESULTS, help="where the tables are kept")
     names = list(dict.fromkeys(row.protocol for row in PLAN))
@@ -109,6 +126,8 @@ def main(arguments=None):
             return
         if given.kind == "data":
             made, planned = make_runs(given.data, given.out, given.protocols, given.limit, **where)
+        elif given.kind == "symbols":
+            made, planned = make_symbol_runs(given.data, given.out, given.limit, **where)
         elif given.kind == "writing":
             made, planned = make_writing_runs(given.data, given.out, given.limit, **where)
         else:

@@ -81,7 +81,8 @@ def sweep(datasets, planned, folder, files=RUN_FILES, function=None, **options):
     ----------
     datasets : dict of SequenceDataset
         By name.
-    planned : list of helpers.training.RunSettings or experiments.writing.WritingSettings
+    planned : list of settings
+        :class:`helpers.training.RunSettings`, or those of another kind of run.
     folder : str or Path
     files : dict
         As in :func:`helpers.runs.load_tables`.
@@ -105,12 +106,7 @@ def sweep(datasets, planned, folder, files=RUN_FILES, function=None, **options):
     store.export(files, folder)  # what an interrupted sweep left
     runs = load_tables(files, folder)["runs"]
     for name, dataset in datasets.items():
-        others = set(runs.loc[runs["dataset"] == name, "data"]) if len(runs) else set()
-        if others - {dataset.digest}:
-            raise ValueError(
-                f"{folder}: found runs on {name} data {', '.join(sorted(others))}; expected "
-                f"{dataset.digest}, the data given: keep runs on other data in another folder"
-            )
+        _refuse_other_data(folder, runs[runs["dataset"] == name] if len(runs) else runs, dataset)
     missing = [s for s in planned if not is_recorded(s, datasets[s.dataset].digest, runs)]
     work = [(datasets[s.dataset], s) for s in missing]
     make(function or _fit, work, files, folder, **options)
@@ -139,6 +135,15 @@ def sweep_memory(planned, folder, **options):
     missing = [(s,) for s in planned if known.get(s.name) != s.learning_rate]
     make(_train_on_task, missing, MEMORY_FILES, folder, **options)
     return len(missing)
+
+
+def _refuse_other_data(folder, runs, dataset):
+    others = set(runs["data"] if len(runs) else ()) - {dataset.digest}
+    if others:
+        raise ValueError(
+            f"{folder}: found runs on {dataset.name} data {', '.join(sorted(others))}; expected "
+            f"{dataset.digest}, the data given: keep runs on other data in another folder"
+        )
 
 
 def fold_of(dataset, split, seed):

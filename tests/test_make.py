@@ -93,6 +93,13 @@ def test_memory(clone, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"memory_curves.csv.bz2", "memory_runs.csv"}
 
 
+def test_symbols(clone, tmp_path):
+    words = ("LIMIT=1", "PROCESSES=1", f"OUT={tmp_path}", "DATA=data/sample")
+    assert "1 runs made; all 1 are recorded" in make(clone, "symbols", *words)
+    tables = {"symbol_curves.csv.bz2", "symbol_runs.csv", "symbol_transcripts.csv.bz2"}
+    assert {path.name for path in tmp_path.iterdir()} == tables
+
+
 def test_writing(clone, tmp_path):
     words = ("LIMIT=1", "PROCESSES=1", f"OUT={tmp_path}", "DATA=data/sample")
     assert "1 runs made; all 1 are recorded" in make(clone, "writing", *words)

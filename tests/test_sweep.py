@@ -25,6 +25,7 @@ from experiments.plan import (
     PLAN,
     planned_memory_pilots,
     planned_runs,
+    planned_symbol_runs,
 )
 from experiments.tasks import STARTS, TASKS, TaskSettings
 from helpers.data import DATA, load_cv_segments, load_handwriting
@@ -268,8 +269,9 @@ def test_pilots_come_before_what_they_choose_rates_for(tmp_path, monkeypatch):
 # --- The plan ---------------------------------------------------------------------------------
 
 
-def test_every_planned_run_has_a_name_of_its_own():
-    names = [settings.name for settings in planned_runs()]
+@pytest.mark.parametrize("runs", [planned_runs(), planned_symbol_runs()], ids=["data", "symbols"])
+def test_every_planned_run_has_a_name_of_its_own(runs):
+    names = [settings.name for settings in runs]
     assert len(set(names)) == len(names)
 
 
