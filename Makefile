@@ -20,8 +20,8 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export PYTHONUTF8 := 1
 with_data = $(if $(DATA),SEQUENCE_DATA="$(abspath $(DATA))")
 
-.PHONY: help book test others lab notebooks run results memory scans baselines sample course-data bench clean \
-	assignment groups collect grade feedback export similar slides
+.PHONY: help book pdf test others lab notebooks run results memory writing symbols scans baselines sample course-data bench clean \
+	assignment groups collect grade feedback export similar slides quizzes
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -29,6 +29,9 @@ help:  ## list these commands
 
 book:  ## build the site from the stored outputs, into _build/html, and a zip of it
 	@$(DO) book
+
+pdf:  ## print the whole book into one PDF, in _build; needs Chromium [PAGES=some of _toc.yml]
+	@$(DO) pdf $(if $(PAGES),PAGES="$(PAGES)")
 
 test:  ## check everything, on the sample that ships
 	@$(DO) test
@@ -57,6 +60,15 @@ memory: $(INSTALLED)  ## record the memory runs that are missing in data/results
 
 scans: $(INSTALLED)  ## record the runs of linear recurrences on tasks, and what a layer costs [OUT=folder]
 	$(BIN)/python -m experiments.results scans $(if $(OUT),--out "$(OUT)") \
+		$(if $(PROCESSES),--processes $(PROCESSES)) $(if $(LIMIT),--limit $(LIMIT))
+
+symbols: $(INSTALLED)  ## record the runs on utterances that are missing in data/results [DATA=… OUT=folder]
+	$(BIN)/python -m experiments.results symbols $(if $(DATA),--data "$(DATA)") \
+		$(if $(OUT),--out "$(OUT)") $(if $(PROCESSES),--processes $(PROCESSES)) \
+		$(if $(LIMIT),--limit $(LIMIT))
+
+writing: $(INSTALLED)  ## record the missing runs of networks that write [DATA=… OUT=folder]
+	$(BIN)/python -m experiments.results writing $(if $(DATA),--data "$(DATA)") $(if $(OUT),--out "$(OUT)") \
 		$(if $(PROCESSES),--processes $(PROCESSES)) $(if $(LIMIT),--limit $(LIMIT))
 
 baselines: $(BASELINES)  ## record what models without recurrence score in data/results [DATA=… OUT=folder]
@@ -104,6 +116,9 @@ export: $(GRADING)  ## write points for a learning platform [TO=moodle, canvas o
 
 similar: $(GRADING)  ## list pairs of submissions whose code is alike [NAME=…]
 	@$(BIN)/python -m assignment.week.similar $(NAME)
+
+quizzes: $(GRADING)  ## write the questions of all chapters for Moodle and Canvas, into _build/quizzes
+	@$(BIN)/python -m assignment.week.quizzes
 
 slides: $(GRADING)  ## make the slides of six lectures, into _build/slides
 	@$(BIN)/python teaching/make_slides.py

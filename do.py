@@ -7,6 +7,7 @@ needs, once. The Makefile calls it too. Tasks and words are those of make:
     python do.py lab DATA=folder-or-zip  ... on your own data
     python do.py notebooks               write plain notebooks, for VS Code and others
     python do.py book                    build the site, and a zip of it
+    python do.py pdf                     print the book into one PDF, with Chromium
     python do.py run                     execute what is stale [ALL=1 NOTEBOOKS=... DATA=...]
     python do.py course-data             fetch the report's own data, if you say yes
     python do.py test                    check everything, on the sample that ships
@@ -31,7 +32,8 @@ PYTHONS = ((3, 11), (3, 13))
 # What is installed, by the name of the file in .venv that says when.
 INSTALLED = {
     "installed": ["requirements.txt", "pyproject.toml"],
-    "testing": ["requirements-test.txt", "requirements-cluster.txt"],
+    "testing": ["requirements-test.txt", "requirements-cluster.txt", "requirements-pdf.txt"],
+    "pdf": ["requirements-pdf.txt"],
     "cluster": ["requirements-cluster.txt"],
     "grading": ["requirements-grading.txt"],
     # Its own requirements ask for older numba and pandas than the book's; a test says that it runs.
@@ -39,6 +41,7 @@ INSTALLED = {
 }
 SITE = ROOT / "_build" / "html"
 ZIP = ROOT / "_build" / "recurrent-sequence-learning.zip"
+PDF = ZIP.with_suffix(".pdf")
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
@@ -55,6 +58,7 @@ def main(words):
         "lab": lab,
         "notebooks": notebooks,
         "book": book,
+        "pdf": pdf,
         "run": run_notebooks,
         "course-data": course_data,
         "test": test,
@@ -177,6 +181,13 @@ def book(options, words):
     if not is_newer(ZIP, [index]):
         python(Path("book", "make_zip.py"), SITE, ZIP)
     print("Open {}, or send {} to someone".format(*(p.relative_to(ROOT) for p in (index, ZIP))))
+
+
+def pdf(options, words):
+    """Print the book, or some pages of it, into one PDF."""
+    install("pdf")
+    book({}, [])
+    python("-m", "book.make_pdf", SITE, PDF, *options.get("PAGES", "").split())
 
 
 def run_notebooks(options, words):

@@ -1,10 +1,9 @@
 """Draw the cover picture, light and dark, the social card and the logo.
 
-Usage: ``python book/make_cover.py``. With ``--panel`` it takes a picture of the panel "write here"
+Usage: ``python -m book.make_cover``. With ``--panel`` it takes a picture of the panel "write here"
 instead, from the built site, for the README and for pages without scripts.
 """
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from PIL import Image
 
+from book.browser import launch
 from helpers.data import DATA, load_handwriting
 from helpers.padding import scale_keep_aspect
 
@@ -88,16 +88,11 @@ def draw_card(file):
 
 def photograph_panel(file):
     """Take a picture of the panel in which a chA has got the beginning of a bA."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = shutil.which("chromium") or shutil.which("google-chrome")
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with launch() as browser:
         page = browser.new_page(device_scale_factor=2, viewport={"width": 1280, "height": 1000})
         page.goto((STATIC.parents[1] / "_build/html/book/intro.html").as_uri())
         page.select_option(".pen-beginning", "bA")
         page.locator(".pen").screenshot(path=file)
-        browser.close()
     with Image.open(file) as picture:  # fewer colours, a third of the size
         picture.convert("RGB").quantize(128).save(file, optimize=True)
 

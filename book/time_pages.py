@@ -7,15 +7,12 @@ shift, while the site is served on this machine. Needs Chromium.
 import argparse
 import functools
 import http.server
-import shutil
 import statistics
-import sys
 import threading
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from book.browser import launch
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MEASURE = """() => new Promise(done => {
   let paint = 0, shift = 0;
   const watch = (type, add) => new PerformanceObserver(list => list.getEntries().forEach(add))
@@ -43,14 +40,8 @@ def main():
     handler = functools.partial(Quiet, directory=str(arguments.site))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        sys.exit("found no Chromium; expected one of " + ", ".join(BROWSERS))
     print(f"{'':42} {'1280 px':>16} {'390 px':>16}")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-gpu"]
-        )
+    with launch() as browser:
         for page in sorted(arguments.site.glob("notebooks/*.html")):
             if arguments.pages and page.stem not in arguments.pages:
                 continue
@@ -68,7 +59,6 @@ def main():
                 paint, shift = map(statistics.median, zip(*measured, strict=True))
                 line += f" {paint:8.2f} s {shift:5.3f}"
             print(line, flush=True)
-        browser.close()
 
 
 if __name__ == "__main__":

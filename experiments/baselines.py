@@ -182,11 +182,9 @@ def score_baselines(dataset, limit=None):
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     rows = []
     for baseline in BASELINES[dataset.name][:limit]:
-        scale = fit_scaling(baseline.scaling, train.x, train.groups)
-        known, new = scale(train.x, train.groups), scale(test.x, test.groups)
+        known, new = _described(dataset, baseline)
         search = GridSearchCV(baseline.model, baseline.grid, cv=folds)
-        search.fit(baseline.features(known, known), train.y)
-        predicted = search.predict(baseline.features(known, new))
+        predicted = search.fit(known, train.y).predict(new)
         chosen = {name.split("__")[-1]: value for name, value in search.best_params_.items()}
         rows.append(
             {
@@ -200,3 +198,39 @@ def score_baselines(dataset, limit=None):
             }
         )
     return pd.DataFrame(rows)
+
+
+def _described(dataset, baseline):
+    """Features of the training and of the test sequences."""
+    train, test = dataset.train, dataset.test
+    scale = fit_scaling(baseline.scaling, train.x, train.groups)
+    known, new = scale(train.x, train.groups), scale(test.x, test.groups)
+    return baseline.features(known, known), baseline.features(known, new)
+
+
+def refit_baseline(dataset, row):
+    """Fit a recorded baseline again, for its answers file by file.
+
+    Parameters
+    ----------
+    dataset : SequenceDataset
+    row : pandas.Series
+        Of :func:`score_baselines`, named by the model; its parameters are taken.
+
+    Returns
+    -------
+    right : pandas.Series of bool
+        Whether each test file is recognised.
+    known, new : array, shape (files, features)
+        What the model sees of the training and of the test sequences.
+    """
+    baseline = next(b for b in BASELINES[dataset.name] if b.name == row.name)
+    chosen = {
+        name: value
+        for name, values in baseline.grid.items()
+        for value in values
+        if f"{name.split('__')[-1]} {value}" in str(row["parameters"]).split(", ")
+    }
+    known, new = _described(dataset, baseline)
+    model = baseline.model.set_params(**chosen).fit(known, dataset.train.y)
+    return pd.Series(model.predict(new) == dataset.test.y, dataset.test.files), known, new

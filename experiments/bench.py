@@ -221,7 +221,8 @@ def main(arguments=None):
     tasks = []
     for dataset in datasets:
         scaling = PROTOCOLS["validated"][dataset.name]["scaling"]
-        x = fit_scaling(scaling, dataset.train.x)(dataset.train.x)
+        x, groups = dataset.train.x, dataset.train.groups
+        x = fit_scaling(scaling, x, groups)(x, groups)
         tasks += [
             Task(dataset.name, cell, number, x, dataset.train.y, len(dataset.classes))
             for cell in ("SimpleRNN", "LSTM")

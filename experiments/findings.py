@@ -12,6 +12,8 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from helpers.runs import RUN_FILES, load_tables
+
 LEVEL = 0.05
 
 
@@ -117,10 +119,8 @@ def words_of(p):
 def crossed(plus, minus=None):
     """Test whether a mean over seeds and files is zero, for further seeds and further files.
 
-    Runs that share their test files are no separate samples, nor are files that share their runs.
-    A mean over seeds × files varies with both, and the variance of the mean is the sum of two parts
-    that can be estimated: that of the seeds' means and that of the files' means, less the
-    interaction that both contain (Searle, Casella and McCulloch, Variance Components, 1992, ch. 5).
+    The test of :func:`helpers.runs.crossed_test` (chapter 14), of one table or of the difference
+    between two whose files are not the same.
 
     Parameters
     ----------
@@ -132,23 +132,49 @@ def crossed(plus, minus=None):
     Returns
     -------
     effect, p : float
-        Student's p, with one degree of freedom less than there are seeds.
+    """
+    found = crossed_error(plus, minus)
+    return found[0], p_of(*found)
+
+
+def p_of(effect, error, freedom):
+    """Return Student's p of a mean and its standard error."""
+    if error < 1e-12:  # no spread at all to judge by
+        return float(abs(effect) < 1e-12)
+    return float(2 * stats.t.sf(abs(effect) / error, freedom))
+
+
+def crossed_error(plus, minus=None):
+    """Return the mean that :func:`crossed` tests, its standard error and degrees of freedom.
+
+    Seeds' means and files' means both contain what belongs to single pairs of seed and file, which
+    is therefore subtracted once; the degrees of freedom are Satterthwaite's.
     """
     blocks = [np.asarray(plus, float)] + ([] if minus is None else [-np.asarray(minus, float)])
     seeds = len(blocks[0])
     by_seed = sum(block.mean(axis=1) for block in blocks)
-    of_seeds, of_files, of_both = by_seed.var(ddof=1) / seeds, 0.0, 0.0
+    parts = [(by_seed.var(ddof=1) / seeds, seeds - 1)]  # a variance and its degrees of freedom
+    both = []
     for block in blocks:
         files = block.shape[1]
-        of_files += block.mean(axis=0).var(ddof=1) / files if files > 1 else 0.0
-        rest = block - block.mean(axis=1, keepdims=True) - block.mean(axis=0) + block.mean()
+        if files == 1:
+            continue
         freedom = (seeds - 1) * (files - 1)
-        of_both += (rest**2).sum() / freedom / (seeds * files) if freedom else 0.0
-    variance = max(of_seeds, of_files, of_seeds + of_files - of_both)
-    effect = float(by_seed.mean())
-    if variance < 1e-24:  # no spread at all to judge by
-        return effect, float(abs(effect) < 1e-12)
-    return effect, float(2 * stats.t.sf(abs(effect) / np.sqrt(variance), seeds - 1))
+        rest = block - block.mean(axis=1, keepdims=True) - block.mean(axis=0) + block.mean()
+        parts.append((block.mean(axis=0).var(ddof=1) / files, files - 1))
+        both.append(((rest**2).sum() / freedom / (seeds * files), freedom))
+    # Chance can make the estimate smaller than what seeds or files alone demand.
+    of_files = sum(v for v, _ in parts[1:])
+    variance = max(parts[0][0] + of_files - sum(v for v, _ in both), parts[0][0], of_files)
+    squares = sum(v**2 / freedom for v, freedom in parts + both)
+    freedom = variance**2 / squares if squares else seeds - 1
+    return float(by_seed.mean()), float(np.sqrt(variance)), float(freedom)
+
+
+def words_of_interval(effect, error, freedom, level=LEVEL):
+    """Write the interval of a mean from its standard error."""
+    half = stats.t.isf(level / 2, freedom) * error
+    return f"{effect - half:+.3f} to {effect + half:+.3f}"
 
 
 def mcnemar(only_first, only_second):
@@ -248,3 +274,63 @@ def separate_files(k, m, n, n_m=None):
     """Return Fisher's exact p for k of n and m of n_m (n, if not given) other files."""
     n_m = n if n_m is None else n_m
     return float(stats.fisher_exact([[k, n - k], [m, n_m - m]]).pvalue)
+
+
+# --- Changes of one setting ---------------------------------------------------------------------
+
+
+def single_changes(datasets, changes, base="validated", by=("layer", "architecture")):
+    """Compare protocols that change one setting with the one they change, seed by seed.
+
+    Parameters
+    ----------
+    datasets, changes : sequence of str
+        ``changes`` are names of protocols. Together they are the family of Holm's correction.
+    base : str
+    by : sequence of str
+        What has a row of its own. ``layer`` alone takes all architectures of a cell together, each
+        seed of each as a draw.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per data set, change and network of which at least two runs are recorded in both:
+        mean test accuracies ``base`` and ``changed`` over the ``seeds`` they share, their
+        ``difference`` with its 95 % interval ``low`` to ``high`` over seeds and files, ``p``
+        (:func:`crossed`), ``holm``, and ``visible``: the smallest true difference that such a test,
+        at Holm's strictest level, finds four times in five.
+    """
+    tables = load_tables(RUN_FILES)
+    test = tables["predictions"].query("split == 'test'")
+    test = test.assign(right=test["predicted"] == test["label"])
+    right = test.pivot_table("right", "run", "file", aggfunc="first")
+    keys, rows = ["dataset", *by], []
+    pair_of = ["dataset", "layer", "architecture", "seed"]
+    for dataset in datasets:
+        here = tables["runs"][tables["runs"]["dataset"] == dataset].set_index(pair_of)
+        plain = here[here["protocol"] == base]["run"]
+        for change in changes:
+            changed = here[here["protocol"] == change]["run"]
+            pairs = pd.DataFrame({"base": plain, "changed": changed}).dropna()
+            for network, pair in pairs.groupby(keys, sort=False):
+                if len(pair) < 2:
+                    continue
+                after, before = (
+                    right.loc[pair[which]].dropna(axis=1).to_numpy(float)
+                    for which in ("changed", "base")
+                )
+                row = dict(zip(keys, network, strict=True)) | {"change": change}
+                row |= {"seeds": len(pair), "base": before.mean(), "changed": after.mean()}
+                found = crossed_error(after - before)
+                row["difference"], row["error"], row["freedom"] = found
+                rows.append(row | {"p": p_of(*found)})
+    if not rows:
+        return pd.DataFrame()
+    table = pd.DataFrame(rows)
+    error, freedom = table.pop("error"), table.pop("freedom")
+    half = stats.t.ppf(0.975, freedom) * error
+    table["low"], table["high"] = table["difference"] - half, table["difference"] + half
+    table["holm"] = holm(table["p"])
+    level = 0.025 / len(table)
+    table["visible"] = error * (stats.t.isf(level, freedom) + stats.t.ppf(0.8, freedom))
+    return table

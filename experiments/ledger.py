@@ -123,7 +123,23 @@ class Claim(NamedTuple):
 # --- Reading ----------------------------------------------------------------------------------
 
 
-def read(material, path=LEDGER, functions=evidence):
+def quote(dataset, *ids):
+    """Return some claims, for a chapter that answers them, as the whole ledger judges them.
+
+    Parameters
+    ----------
+    dataset : helpers.data.SequenceDataset
+    *ids : str
+
+    Returns
+    -------
+    dict
+        Of :class:`Claim`, by id.
+    """
+    return read(evidence.Material.recorded(dataset), only=ids)
+
+
+def read(material, path=LEDGER, functions=evidence, only=None):
     """Read the ledger and compute its evidence.
 
     Parameters
@@ -132,6 +148,8 @@ def read(material, path=LEDGER, functions=evidence):
     path : str or Path
     functions : module
         Where verdict functions are looked up.
+    only : collection of str, optional
+        Ids; all entries if not given. Nothing is computed for others.
 
     Returns
     -------
@@ -143,9 +161,14 @@ def read(material, path=LEDGER, functions=evidence):
     helpers.data.DataFormatError
         If an entry lacks a field, has one too many, or names a function, an argument or a number
         that is not there.
+    KeyError
+        If there is no entry of an id that is asked for.
     """
     with open(path, encoding="utf-8") as file:
         entries = yaml.safe_load(file)
+    if only is not None:
+        here = {entry["id"]: entry for entry in entries}
+        entries = [here[name] for name in only]
     claims, computed = {}, {}
     for number, entry in enumerate(entries, 1):
         where = f"{path}, entry {number} ({entry.get('id')})"

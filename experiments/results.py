@@ -1,14 +1,18 @@
-"""Make what is recorded in ``data/results``: ``make results``, ``make memory``, ``make baselines``.
+"""Make what is recorded in ``data/results``.
+
+``make results``, ``make memory``, ``make writing``, ``make symbols``, ``make baselines``.
 
 Stopped at any moment and started again, it goes on where it was.
 """
 
 import argparse
+import json
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from experiments import scan_costs
+from experiments import pen, scan_costs, utterances, writing
 from experiments.baselines import score_baselines
 from experiments.costs import sweep_costs
 from experiments.plan import (
@@ -20,10 +24,20 @@ from experiments.plan import (
     planned_runs,
     planned_scan_pilots,
     planned_scan_runs,
+    planned_symbol_runs,
+    planned_writing_runs,
 )
 from experiments.sweep import BACKENDS, sweep, sweep_memory
 from helpers.data import load_cv_segments, load_handwriting
-from helpers.runs import MEMORY_FILES, RESULTS, RUN_FILES, SCAN_FILES, load_tables
+from helpers.runs import (
+    MEMORY_FILES,
+    RESULTS,
+    RUN_FILES,
+    SCAN_FILES,
+    SYMBOL_FILES,
+    WRITING_FILES,
+    load_tables,
+)
 
 
 def make_runs(data, out, protocols, limit, **options):
@@ -76,10 +90,40 @@ def make_scan_runs(out, limit, **options):
     return made, len(planned[:limit])
 
 
+def make_symbol_runs(data, out, limit, **options):
+    """Make runs on utterances of several CV segments."""
+    dataset = load_cv_segments(data)
+    dataset.summary()
+    planned = planned_symbol_runs()[:limit]
+    datasets = {dataset.name: dataset}
+    made = sweep(datasets, planned, out, SYMBOL_FILES, utterances.run, **options)
+    return made, len(planned)
+
+
+def make_writing_runs(data, out, limit, **options):
+    """Make runs of networks that write, and what they are held against."""
+    dataset = load_handwriting(data)
+    dataset.summary()
+    judges = writing.Judges(dataset)
+    planned = planned_writing_runs()[:limit]
+    function = partial(writing.run, judges=judges)
+    made = sweep({dataset.name: dataset}, planned, out, WRITING_FILES, function, **options)
+    references = writing.references(dataset, judges)
+    references.to_csv(Path(out) / "writing_references.csv", index=False, float_format="%.6g")
+    path = Path(out) / "writer.json"
+    if not path.exists() or json.loads(path.read_text(encoding="utf-8"))["data"] != dataset.digest:
+        page = writing.page_network(dataset, judges)
+        page["shapes"] = [w.shape for w in page["weights"]]
+        page["weights"] = pen.packed(page["weights"])
+        text = json.dumps(page, separators=(",", ":"))
+        path.write_text(text + "\n", encoding="utf-8")
+    return made, len(planned)
+
+
 def main(arguments=None):
     """Parse the command line and sweep."""
     parser = argparse.ArgumentParser(description=__doc__)
-    kinds = ("data", "memory", "scans", "baselines")
+    kinds = ("data", "memory", "scans", "writing", "symbols", "baselines")
     parser.add_argument("kind", choices=kinds, help="what to make")
     parser.add_argument("--data", help="a folder or zip with both data sets")
     parser.add_argument("--out", default=RESULTS, help="where the tables are kept")
@@ -97,6 +141,10 @@ def main(arguments=None):
             return
         if given.kind == "data":
             made, planned = make_runs(given.data, given.out, given.protocols, given.limit, **where)
+        elif given.kind == "symbols":
+            made, planned = make_symbol_runs(given.data, given.out, given.limit, **where)
+        elif given.kind == "writing":
+            made, planned = make_writing_runs(given.data, given.out, given.limit, **where)
         else:
             make = {"memory": make_memory_runs, "scans": make_scan_runs}[given.kind]
             made, planned = make(given.out, given.limit, **where)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers.runs import load_tables
+from helpers.runs import TEXT, load_tables
 
 CSV = {"index": False, "float_format": "%.6g"}
 
@@ -61,7 +61,10 @@ def export(files, folder):
         ]
     if texts:
         tables = load_tables(files, folder)
-        made = {name: pd.concat(pd.read_csv(io.StringIO(t[name])) for t in texts) for name in files}
+        made = {
+            name: pd.concat(pd.read_csv(io.StringIO(t[name]), dtype=TEXT) for t in texts)
+            for name in files
+        }
         for name, file in files.items():
             kept = tables[name][~tables[name]["run"].isin(made["runs"]["run"])]
             table = pd.concat([kept, made[name]]) if len(kept) else made[name]

@@ -74,15 +74,20 @@ def is_recorded(settings, digest, runs):
     )
 
 
-def sweep(datasets, planned, folder, **options):
+def sweep(datasets, planned, folder, files=RUN_FILES, function=None, **options):
     """Make the runs on data sets that are not recorded yet.
 
     Parameters
     ----------
     datasets : dict of SequenceDataset
         By name.
-    planned : list of helpers.training.RunSettings
+    planned : list of settings
+        :class:`helpers.training.RunSettings`, or those of another kind of run.
     folder : str or Path
+    files : dict
+        As in :func:`helpers.runs.load_tables`.
+    function : callable, optional
+        From a data set and settings to the tables of a run; trains a classifier if not given.
     **options
         How many at a time and where, as in :func:`make`.
 
@@ -98,18 +103,13 @@ def sweep(datasets, planned, folder, **options):
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    store.export(RUN_FILES, folder)  # what an interrupted sweep left
-    runs = load_tables(RUN_FILES, folder)["runs"]
+    store.export(files, folder)  # what an interrupted sweep left
+    runs = load_tables(files, folder)["runs"]
     for name, dataset in datasets.items():
-        others = set(runs.loc[runs["dataset"] == name, "data"]) if len(runs) else set()
-        if others - {dataset.digest}:
-            raise ValueError(
-                f"{folder}: found runs on {name} data {', '.join(sorted(others))}; expected "
-                f"{dataset.digest}, the data given: keep runs on other data in another folder"
-            )
+        _refuse_other_data(folder, runs[runs["dataset"] == name] if len(runs) else runs, dataset)
     missing = [s for s in planned if not is_recorded(s, datasets[s.dataset].digest, runs)]
     work = [(datasets[s.dataset], s) for s in missing]
-    make(_fit, work, RUN_FILES, folder, **options)
+    make(function or _fit, work, files, folder, **options)
     return len(missing)
 
 
@@ -138,6 +138,15 @@ def sweep_memory(planned, folder, files=MEMORY_FILES, **options):
     missing = [(s,) for s in planned if known.get(s.name) != s.learning_rate]
     make(_train_on_task, missing, files, folder, **options)
     return len(missing)
+
+
+def _refuse_other_data(folder, runs, dataset):
+    others = set(runs["data"] if len(runs) else ()) - {dataset.digest}
+    if others:
+        raise ValueError(
+            f"{folder}: found runs on {dataset.name} data {', '.join(sorted(others))}; expected "
+            f"{dataset.digest}, the data given: keep runs on other data in another folder"
+        )
 
 
 def fold_of(dataset, split, seed):

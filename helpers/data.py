@@ -82,6 +82,13 @@ class Sequences:
         x, files = [self.x[i] for i in index], tuple(self.files[i] for i in index)
         return Sequences(x, self.y[index], files, self.groups[index])
 
+    def extend(self, other):
+        """Return these sequences and then those of ``other``."""
+        y, groups = (
+            np.concatenate(pair) for pair in ((self.y, other.y), (self.groups, other.groups))
+        )
+        return Sequences([*self.x, *other.x], y, (*self.files, *other.files), groups)
+
     def with_x(self, x):
         """Return the same labels, files and groups with other sequences ``x``."""
         if len(x) != len(self.x):

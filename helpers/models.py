@@ -62,8 +62,6 @@ VARIANTS = {
         7: Architecture(7, (128,), (0.5,), pooling=True),
         8: Architecture(8, (128,), (0.5,), bidirectional=True, pooling=True),
         9: Architecture(9, (128, 128), (0.3, 0.3), pooling=True),
-        10: Architecture(10, (128, 128), (0.4, 0.4), bidirectional=True, pooling=True),
-        11: Architecture(11, (256, 256, 256), (0.4, 0.4, 0.4), pooling=True),
     },
 }
 

@@ -17,9 +17,21 @@ from helpers.models import CELLS
 RESULTS = DATA / "results"
 # The last table of each kind has one row a run.
 RUN_FILES = {"curves": "curves.csv.bz2", "predictions": "predictions.csv.bz2", "runs": "runs.csv"}
+SYMBOL_FILES = {
+    "curves": "symbol_curves.csv.bz2",
+    "transcripts": "symbol_transcripts.csv.bz2",
+    "runs": "symbol_runs.csv",
+}
 MEMORY_FILES = {"curves": "memory_curves.csv.bz2", "runs": "memory_runs.csv"}
 SCAN_FILES = {"curves": "scan_curves.csv.bz2", "runs": "scan_runs.csv"}
+WRITING_FILES = {
+    "curves": "writing_curves.csv.bz2",
+    "scores": "writing_scores.csv",
+    "runs": "writing_runs.csv",
+}
 PEN_FILES = {"runs": "pen.csv"}
+# Columns of digits that are no numbers.
+TEXT = dict.fromkeys(("symbols", "greedy", "beam", "voted", "ends", "peaks", "speaker"), str)
 
 
 def load_tables(files, folder=RESULTS):
@@ -28,22 +40,24 @@ def load_tables(files, folder=RESULTS):
     Parameters
     ----------
     files : dict
-        :data:`RUN_FILES` (the two data sets), :data:`MEMORY_FILES` (tasks that measure memory) or
-        :data:`SCAN_FILES` (the same and others, by linear recurrences).
+        :data:`RUN_FILES` (the two data sets), :data:`MEMORY_FILES` (tasks that measure memory),
+        :data:`SCAN_FILES` (the same and others, by linear recurrences), :data:`WRITING_FILES`
+        (networks that write) or :data:`SYMBOL_FILES` (utterances).
     folder : str or Path
 
     Returns
     -------
     dict of pandas.DataFrame
-        ``runs`` (one row a run), ``curves`` (one row a judgement) and of the data sets
-        ``predictions`` (one row a sample of the validation and the test split), all with a column
-        ``run`` and sorted by it. Empty where nothing is recorded. A run counts once its row is in
-        ``runs``.
+        ``runs`` (one row a run), ``curves`` (one row a judgement), of the data sets
+        ``predictions`` (one row a sample of the validation and the test split), of networks that
+        write ``scores`` (one row a pen) and of utterances ``transcripts`` (one row each), all with
+        a column ``run`` and sorted by it. Empty where nothing is recorded. A run counts once its
+        row is in ``runs``.
     """
     tables = {}
     for name, file in files.items():
         path = Path(folder) / file
-        tables[name] = pd.read_csv(path) if path.exists() else pd.DataFrame({"run": []})
+        tables[name] = pd.read_csv(path, dtype=TEXT) if path.exists() else pd.DataFrame({"run": []})
     known = tables["runs"]["run"]
     return {
         name: table[table["run"].isin(known)].sort_values("run", kind="stable", ignore_index=True)
@@ -89,6 +103,37 @@ def recorded(dataset, protocol="validated", layers=CELLS):
     )
     keys = runs[["run", "layer", "architecture", "seed"]]
     return runs, keys.merge(tables["curves"], on="run"), keys.merge(tables["predictions"], on="run")
+
+
+def recorded_transcripts(folder=RESULTS):
+    """Return the recorded runs on utterances, with their curves and what they wrote.
+
+    Parameters
+    ----------
+    folder : str or Path
+
+    Returns
+    -------
+    runs, curves, transcripts : pandas.DataFrame
+        As :func:`load_tables` describes them. The last two also carry ``protocol``, ``kind``
+        and ``seed``. Symbols are text, one digit each; ``ends`` and ``peaks`` are arrays of frames.
+
+    Raises
+    ------
+    ValueError
+        If no such run is recorded.
+    """
+    tables = load_tables(SYMBOL_FILES, folder)
+    if not len(tables["runs"]):
+        raise ValueError("found no runs on utterances; expected some: make symbols")
+    keys = tables["runs"][["run", "protocol", "kind", "seed"]]
+    curves, transcripts = (keys.merge(tables[name], on="run") for name in ("curves", "transcripts"))
+    text = ["greedy", "beam", "voted", "peaks"]  # empty where nothing was written
+    transcripts[text] = transcripts[text].fillna("")
+    for column in ("ends", "peaks"):
+        frames = {words: np.array(words.split(), int) for words in transcripts[column].unique()}
+        transcripts[column] = transcripts[column].map(frames)
+    return tables["runs"], curves, transcripts
 
 
 def load_pen(folder=RESULTS):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from book import browser as chromium
+
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
 PAGES = sorted(
@@ -18,7 +20,6 @@ PAGES = sorted(
     for page in SITE.rglob("*.html")
     if page.relative_to(SITE).parts[0] in ("book", "notebooks")
 )
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def name_of(page):
@@ -39,17 +40,10 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="session")
 def browser():
-    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if chromium is None:
+    if not chromium.find():
         pytest.skip("no Chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-        )
+    with chromium.launch() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import shutil
 import sys
 
 import numpy as np
@@ -168,6 +169,29 @@ def test_an_odd_answer_is_a_wrong_answer_to_that_question_alone(name, data):
             right += answer and each.name not in ("does_not_stop", "counts_by_hand")
             assert isinstance(message, str) and len(message) <= 300
     assert right == 0
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_runs_of_the_solution_are_made_on_the_sample_as_it_is(tmp_path, monkeypatch):
+    """The grader starts a run again, drawn by lot: one made on an older sample costs points."""
+    assignment, _ = ALL["sequence-learning"]
+    released = shutil.copytree(assignment.source, tmp_path / "released")
+    assignment.module.add_files(released)
+    monkeypatch.chdir(released)
+    monkeypatch.syspath_prepend(str(released))
+    monkeypatch.delitem(sys.modules, "given", raising=False)
+    student = Local(solutions(assignment), assignment.module.load_data(released))
+    student.names["CLASSES"] = dict.fromkeys(student.data)
+    for cell in assignment.cells:
+        if cell.name in ("imports_2", "data"):
+            exec(cell.source, student.names)
+    student.files["runs.json"] = (released / "solution" / "runs.json").read_bytes()
+    smallest = {}
+    for row in sorted(assignment.module.read_rows(student), key=lambda row: row["parameters"]):
+        smallest.setdefault((row["dataset"], row["cell"]), row)
+    assert len(smallest) == 4
+    for row in smallest.values():
+        assert assignment.module.run_again(student, [row], np.random.default_rng(0)) is None
 
 
 def test_all_points_together_are_100_and_the_text_says_so():

@@ -5,7 +5,11 @@ import re
 import subprocess
 from pathlib import Path
 
+import pikepdf
+import pytest
 from conftest import environment
+
+from book import browser, make_pdf
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
@@ -44,6 +48,28 @@ def test_book(clone):
     assert "Nothing" not in make(clone, "book")  # and a second time, without building again
 
 
+def test_pdf(clone):
+    if not browser.find():
+        pytest.skip("no Chromium on this machine")
+    printed = make(clone, "pdf", "PAGES=book/intro notebooks/07_gru book/how_to_run")
+    file = clone / "_build/recurrent-sequence-learning.pdf"
+    assert f"{file}: " in printed
+    with pikepdf.open(file) as pdf, pdf.open_outline() as outline:
+        assert [item.title for item in outline.root] == [
+            "Contents",
+            "Recurrent Sequence Learning",
+            "7. GRU",
+            "How to run, teach and reuse",
+            "Solutions",
+        ]
+        assert not outline.root[3].children  # of the appendix the pages alone
+        assert "Exercises" in {item.title for item in outline.root[2].children}
+        places = make_pdf.destinations(pdf)
+        assert 1 < places["p0"][0] < places["p1"][0] < places["solutions"][0] < len(pdf.pages)
+        assert pdf.docinfo["/Title"] == "Recurrent Sequence Learning"
+        assert pdf.Root.Lang == "en" and "/StructTreeRoot" in pdf.Root
+
+
 def test_run_executes_one_chapter_and_nothing_else(clone):
     notebook = "notebooks/10_handwriting_data.ipynb"
     before = (clone / notebook).read_bytes()
@@ -71,6 +97,23 @@ def test_scans(clone, tmp_path):
     words = ("LIMIT=1", "PROCESSES=1", f"OUT={tmp_path}")
     assert "1 runs made; all 1 are recorded" in make(clone, "scans", *words)
     assert {p.name for p in tmp_path.iterdir()} == {"scan_curves.csv.bz2", "scan_runs.csv"}
+
+
+def test_symbols(clone, tmp_path):
+    words = ("LIMIT=1", "PROCESSES=1", f"OUT={tmp_path}", "DATA=data/sample")
+    assert "1 runs made; all 1 are recorded" in make(clone, "symbols", *words)
+    tables = {"symbol_curves.csv.bz2", "symbol_runs.csv", "symbol_transcripts.csv.bz2"}
+    assert {path.name for path in tmp_path.iterdir()} == tables
+
+
+def test_writing(clone, tmp_path):
+    words = ("LIMIT=1", "PROCESSES=1", f"OUT={tmp_path}", "DATA=data/sample")
+    assert "1 runs made; all 1 are recorded" in make(clone, "writing", *words)
+    tables = {"writing_curves.csv.bz2", "writing_scores.csv", "writing_runs.csv"}
+    assert {p.name for p in tmp_path.iterdir()} == tables | {
+        "writing_references.csv",
+        "writer.json",
+    }
 
 
 def test_baselines(clone, tmp_path):
@@ -105,6 +148,11 @@ def test_bench(clone):
 def test_slides(clone):
     make(clone, "slides")
     assert list((clone / "_build/slides").rglob("*.html"))
+
+
+def test_quizzes(clone):
+    make(clone, "quizzes")
+    assert {path.name for path in (clone / "_build/quizzes").iterdir()} == {"moodle.xml", "qti.zip"}
 
 
 def test_notebooks(clone):

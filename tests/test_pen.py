@@ -1,5 +1,6 @@
 """Networks that read while one writes: the reading, the recorded runs, the panel; and listening."""
 
+import base64
 import json
 
 import keras
@@ -9,16 +10,19 @@ import pytest
 from conftest import PAGES, ROOT, SITE
 from sklearn.model_selection import train_test_split
 
-from experiments import listen, pen
-from helpers.cells import to_keras
+from experiments import listen, pen, writing
+from helpers.cells import LSTM, Network, to_keras
 from helpers.data import DATA, load_cv_segments, load_handwriting
 from helpers.models import CELLS
-from helpers.padding import read_along
-from helpers.runs import PEN_FILES, RESULTS, load_pen, load_tables
+from helpers.padding import read_along, resample_by_arc_length
+from helpers.runs import PEN_FILES, RESULTS, WRITING_FILES, load_pen, load_tables
 
 COVER = SITE / "book" / "intro.html"
 SAMPLE = load_handwriting(DATA / "sample")
 PANEL = load_pen()
+GOES_ON = RESULTS / "writer.json"
+WRITER = json.loads(GOES_ON.read_text(encoding="utf-8")) if GOES_ON.exists() else {}
+writes = pytest.mark.skipif(not WRITER, reason="no network that writes is recorded")
 
 
 # --- The reading ------------------------------------------------------------------------------
@@ -129,6 +133,7 @@ def test_the_panel_is_small():
     size = sum((SITE / "_static" / part).stat().st_size for part in parts)
     html = (ROOT / "book" / "_ext" / "write_here.html").stat().st_size
     assert size + html < 150_000
+    assert not WRITER or (SITE / "_static" / "writer.js").stat().st_size < 150_000  # if asked for
 
 
 # --- The script against Keras -----------------------------------------------------------------
@@ -166,6 +171,59 @@ def test_the_script_says_what_keras_says(visit, when):
         expected = keras_probabilities(PANEL["networks"][cell][when], read)
         for mine, theirs in zip(said, expected, strict=True):
             assert np.abs(np.array(mine[k]) - theirs).max() < 1e-5
+
+
+def stored_writer():
+    """Return the network that goes on with a stroke, from what the script reads."""
+    flat = np.frombuffer(base64.b64decode(WRITER["weights"]), "<f2").astype(np.float32)
+    parts = np.split(flat, np.cumsum([np.prod(shape) for shape in WRITER["shapes"]])[:-1])
+    *cell, W_y, b_y = (p.reshape(s) for p, s in zip(parts, WRITER["shapes"], strict=True))
+    return Network([LSTM(*cell)], W_y, b_y)
+
+
+GO_ON = """async ([strokes, labels, pen]) => {
+  await writeHere.fetchWriter();
+  return strokes.map((stroke, k) => writeHere.goOn(stroke, labels[k], pen));
+}"""
+
+
+@writes
+def test_the_script_goes_on_as_the_book_does(visit):
+    tab, network, rng = visit(COVER), stored_writer(), np.random.default_rng(0)
+    halves = [pen.cut(x, 0.5) / PANEL["size"] for x in SAMPLE.test.x[::5]]
+    labels = [int(y) for y in SAMPLE.test.y[::5]]
+    unit = WRITER["pixel"] / PANEL["size"]
+    likeliest = WRITER["pen"] | {"temperature": 0}
+    said = tab.evaluate(GO_ON, [[x.astype(float).tolist() for x in halves], labels, likeliest])
+    begun = [np.float32(s["begun"]).reshape(-1, 2) for s in said]
+    written = writing.write(network, labels, 5, rng, begun, temperature=0)
+    for half, mine, first, theirs in zip(halves, said, begun, written, strict=True):
+        gone = np.array(mine["points"]) / unit
+        assert len(theirs) == len(first) + len(gone)
+        assert np.allclose(np.diff(gone, axis=0), theirs[len(first) + 1 :], atol=1e-6)
+        # What it reads lies along the stroke that was begun.
+        line = resample_by_arc_length((half - half[0]) / unit, 2000)
+        gaps = np.linalg.norm(writing.path(first)[:, None] - line, axis=-1)
+        assert gaps.min(axis=1).max() < 0.9
+
+
+@writes
+def test_the_script_draws_what_the_book_draws(visit):
+    tab, network, rng = visit(COVER), stored_writer(), np.random.default_rng(0)
+    unit, label, times = WRITER["pixel"] / PANEL["size"], 2, 3000
+    said = tab.evaluate(GO_ON, [[[[0, 0]]] * times, [label] * times, WRITER["pen"]])
+    written = writing.write(network, [label] * times, 5, rng, **WRITER["pen"])
+    firsts = [np.array([s["points"][0] for s in said]) / unit, np.array([s[0] for s in written])]
+    lengths = [np.array([len(s["points"]) for s in said]), np.array([len(s) for s in written])]
+    for mine, theirs in (*zip(*(f.T for f in firsts), strict=True), lengths):
+        error = np.sqrt((mine.var() + theirs.var()) / times)
+        assert abs(mine.mean() - theirs.mean()) < 4.5 * error
+
+
+@writes
+def test_the_network_that_goes_on_is_worth_a_button():
+    assert WRITER["written"] > 0.8 and WRITER["primed"] > 0.8
+    assert WRITER["data"] == load_tables(WRITING_FILES)["runs"]["data"].iloc[0]
 
 
 # --- The panel --------------------------------------------------------------------------------
@@ -263,6 +321,42 @@ def test_another_beginning_is_noticed_by_the_gated_networks(visit):
     assert tab.evaluate("document.querySelector('.pen-dropped').points.length") > 5
     tab.select_option(".pen-beginning", "")
     assert leaders(tab)[1:] == ["chA", "chA"]
+
+
+@writes
+def test_a_stroke_that_was_begun_is_finished(browser):
+    context = browser.new_context(reduced_motion="reduce")
+    tab = context.new_page()
+    tab.goto(COVER.as_uri())
+    tab.locator(".pen-paper").scroll_into_view_if_needed()
+    ink, own = (f"document.querySelector('.pen-{name}').points.length" for name in ("ink", "own"))
+    half = on_paper(PANEL["guides"]["chA"])[:32]
+    draw(tab, half)
+    assert tab.evaluate(own) == 0
+    begun = tab.evaluate("+document.querySelector('.pen-slider').max")
+    tab.select_option(".pen-asked", label="chA")
+    tab.locator(".pen-write").press("Enter")
+    tab.wait_for_function(f"{own} > 1")  # the network that writes comes when it is first asked
+    whole = tab.evaluate("+document.querySelector('.pen-slider').max")
+    assert whole > begun and 1 < tab.evaluate(own) < tab.evaluate(ink)
+    # Back in time, it goes on from there.
+    slider = tab.locator(".pen-slider")
+    slider.focus()
+    for key in ("Home", "ArrowRight", "ArrowRight"):
+        tab.keyboard.press(key)
+    assert tab.evaluate(own) == 0
+    tab.locator(".pen-write").press("Enter")
+    assert tab.evaluate(own) > 1
+    # On an empty sheet it writes a whole character.
+    tab.locator(".pen-clear").press("Enter")
+    assert tab.evaluate(own) == 0
+    tab.locator(".pen-write").press("Enter")
+    assert tab.evaluate(own) == tab.evaluate(ink) > 10
+    context.close()
+
+
+def test_without_a_network_that_writes_there_is_no_button(visit):
+    assert visit(COVER).locator(".pen-write").is_visible() == bool(WRITER)
 
 
 def test_before_training_they_know_nothing(visit):

@@ -170,7 +170,8 @@ def scaled():
         dataset = load(DATA / "sample")
         some = np.random.default_rng(0).permutation(len(dataset.train))[:128]
         scaling = PROTOCOLS["validated"][dataset.name]["scaling"]
-        x = fit_scaling(scaling, dataset.train.x)([dataset.train.x[i] for i in some])
+        part = dataset.train.subset(some)
+        x = fit_scaling(scaling, dataset.train.x, dataset.train.groups)(part.x, part.groups)
         found[dataset.name] = x, dataset.train.y[some]
     return found
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from experiments.findings import single_changes
 from experiments.plan import PLAN, planned_runs
 from helpers.data import REPORT_CLASSES
 from helpers.runs import (
@@ -57,12 +58,17 @@ def test_the_recorded_runs_add_up():
     unseen = (runs["validation"] > 0) & ~runs["refit"]
     assert (right["validation"].notna() == unseen[right.index]).all()
     # All of the test split, or a fifth of the train split; folds of whole speakers differ in size.
-    sizes = {"handwriting": [100], "cv_segments": [443], "by_file": [354, 355]}
+    sizes = {
+        ("handwriting", "delivered"): {100},
+        ("cv_segments", "delivered"): {443},
+        ("handwriting", "by_file"): {69},
+        ("cv_segments", "by_file"): {354, 355},
+    }
     tested = tables["predictions"].query("split == 'test'").groupby("run").size()
     for run, size in tested.items():
         dataset, split = runs.loc[run, ["dataset", "split"]]
         if split != "by_speaker":
-            assert size in sizes[split if split == "by_file" else dataset], run
+            assert size in sizes[dataset, split], run
     # The class predicted is the likeliest, up to the rounding of the probabilities.
     test = tables["predictions"].query("split == 'test'")
     p = test.filter(regex="^p[1-5]$").to_numpy()
@@ -130,3 +136,26 @@ def test_crossed_intervals_of_balanced_accuracy_treat_classes_alike():
     labels = np.array(["large"] * 90 + ["small"] * 10)
     low, high = crossed_interval(right, labels)
     assert low < (1.0 + 0.5) / 2 < high < 0.95 < crossed_interval(right)[1]
+
+
+def test_single_changes_are_compared_by_seed_and_file():
+    changes = ("by_length", "nowhere", "report")
+    table = single_changes(["handwriting"], changes)
+    assert set(table["change"]) <= {"by_length", "report"} and len(table)
+    assert list(table["change"]) == sorted(table["change"], key=changes.index)
+    row = table.query("change == 'report' and layer == 'LSTM' and architecture == 4").iloc[0]
+    right = []
+    for protocol in ("report", "validated"):
+        _, _, p = recorded("handwriting", protocol, ["LSTM"])
+        p = p.query("architecture == 4 and split == 'test' and seed < @row.seeds")
+        p = p.assign(right=p["label"] == p["predicted"])
+        right.append(p.pivot_table("right", "seed", "file").to_numpy())
+    expected = crossed_test(*right)
+    assert row[["difference", "low", "high", "p"]].tolist() == pytest.approx(expected)
+    assert row["difference"] == pytest.approx(row["changed"] - row["base"])
+    assert (table["holm"] >= table["p"]).all() and table["holm"].max() <= 1
+    assert not len(single_changes(["handwriting"], ["nowhere"]))
+    cells = single_changes(["handwriting"], ["report"], by=["layer"]).set_index("layer")
+    apart = table.query("change == 'report'").groupby("layer")
+    assert cells["seeds"].to_dict() == apart["seeds"].sum().to_dict()
+    assert np.allclose(cells["difference"], apart["difference"].mean()[cells.index])

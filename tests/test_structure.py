@@ -40,8 +40,8 @@ def imported(path):
 
 def test_helpers_stay_few_and_short():
     modules = [path for path in HELPERS if path.stem != "__init__"]
-    assert len(modules) <= 11
-    assert sum(map(code_lines, modules)) <= 2500
+    assert len(modules) <= 13
+    assert sum(map(code_lines, modules)) <= 3000
 
 
 @pytest.mark.parametrize("path", HELPERS, ids=lambda path: path.stem)

@@ -18,7 +18,15 @@ from toys import quick, toy_dataset
 from experiments import results, store, sweep
 from experiments.baselines import BASELINES, score_baselines
 from experiments.costs import makespan, sweep_costs
-from experiments.plan import FOLDS, MEMORY_UNITS, PLAN, planned_memory_pilots, planned_runs
+from experiments.plan import (
+    CHANGED,
+    FOLDS,
+    MEMORY_UNITS,
+    PLAN,
+    planned_memory_pilots,
+    planned_runs,
+    planned_symbol_runs,
+)
 from experiments.tasks import STARTS, TASKS, TaskSettings
 from helpers.data import DATA, load_cv_segments, load_handwriting
 from helpers.models import ARCHITECTURES
@@ -261,8 +269,9 @@ def test_pilots_come_before_what_they_choose_rates_for(tmp_path, monkeypatch):
 # --- The plan ---------------------------------------------------------------------------------
 
 
-def test_every_planned_run_has_a_name_of_its_own():
-    names = [settings.name for settings in planned_runs()]
+@pytest.mark.parametrize("runs", [planned_runs(), planned_symbol_runs()], ids=["data", "symbols"])
+def test_every_planned_run_has_a_name_of_its_own(runs):
+    names = [settings.name for settings in runs]
     assert len(set(names)) == len(names)
 
 
@@ -273,11 +282,20 @@ def test_the_plan_trains_every_network_of_the_report_the_same_number_of_times():
             here = [(s.layer, s.architecture) for s in runs if s.dataset == dataset]
             each = {here.count(network) for network in here}
             assert len(set(here)) == 3 * len(numbers) and len(each) == 1
-    settings = {row.protocol: row.settings for row in PLAN if row.dataset == "cv_segments"}
-    # One change at a time.
-    validated = settings["validated"].items()
-    assert dict(settings["weighted"].items() - validated) == {"class_weights": True}
-    assert dict(settings["new_speakers"].items() - validated) == {"split": "by_speaker"}
+
+
+def test_one_change_at_a_time():
+    settings = {(row.protocol, row.dataset): row.settings for row in PLAN}
+    changed = {
+        "weighted": {"class_weights": True},
+        "weighted_folds": {"class_weights": True, "split": "by_file"},
+        "new_speakers": {"split": "by_speaker"},
+    }
+    for dataset, changes in CHANGED.items():
+        validated = settings["validated", dataset].items()
+        for protocol, change in (changed | changes).items():
+            if (protocol, dataset) in settings:
+                assert dict(settings[protocol, dataset].items() - validated) == change
 
 
 def test_folds_by_speaker_keep_every_speaker_on_one_side():

@@ -144,7 +144,7 @@ def is_open(text):
     if isinstance(node, nodes.emphasis) and len(node.parent) == 1:
         return False  # the line under a title
     while node is not None:
-        if isinstance(node, CLOSED) or "tip" in node.get("classes", []):
+        if isinstance(node, CLOSED) or {"tip", "book-quiz"} & {*node.get("classes", [])}:
             return False
         node = node.parent
     return True

@@ -25,6 +25,7 @@ CELL = 10_000  # myst-nb numbers the lines of the n-th cell from 10,000 n, in di
 
 HEADING = re.compile(r"^#+ +(.+)$", re.M)
 CLAIM = re.compile(r"""\bclaims\[(["'])(.+?)\1\]""")
+LEDGER = "15_auditing_the_report"
 
 
 def notebook_of(env):
@@ -106,8 +107,12 @@ class Expression(SphinxRole):
         previews = self.env.metadata[self.env.docname].setdefault("previews", {})
         key = f"number-{len(previews) + 1}"
         previews[key] = preview
+        elsewhere = claim and not self.env.docname.endswith(LEDGER)
+        where = {"refid": place}
+        if elsewhere:
+            where = {"refuri": f"{LEDGER}.html#{place}", "internal": True}
         shown = nodes.reference(
-            self.rawtext, "", *typeset(found), classes=["book-number"], refid=place, ids=[key]
+            self.rawtext, "", *typeset(found), classes=["book-number"], ids=[key], **where
         )
         return [shown], []
 

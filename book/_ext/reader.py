@@ -19,6 +19,11 @@ import yaml
 from pybtex.database import parse_file
 from pybtex.plugin import find_plugin
 
+try:  # where Sphinx finds its extensions
+    import questions
+except ModuleNotFoundError:
+    from book._ext import questions
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 FENCE = re.compile(r"( *)(`{3,}|~{3,}|:{3,})(?:\{([\w:-]+)\})? *(.*)")
 OPTION = re.compile(r":([\w-]+): *(.*)")
@@ -342,7 +347,7 @@ class Copy:
             cells.extend(self.with_values(name, "\n".join(parts).strip("\n"), cell))
             parts.clear()
 
-        for block in blocks(source(cell)):
+        for block in blocks(self.with_quiz(source(cell))):
             parts.append(self.block(block))
             if isinstance(block, Directive) and block.name == "exercise":
                 if "*Change the code" in block.body:
@@ -359,6 +364,20 @@ class Copy:
                     )
         end()
         return cells
+
+    def with_quiz(self, text):
+        """Return a text with the chapter's questions before its exercises, answers folded."""
+        found = questions.load(Path(self.chapter).name, self.book.root)
+        if not found:
+            return text
+
+        def fold(answers):
+            if self.lab:
+                options = {"class": "dropdown"}
+                return Directive("admonition", "Answers", options, answers, "").source()
+            return f"<details>\n<summary>Answers</summary>\n\n{answers}\n\n</details>"
+
+        return questions.with_quiz(text, questions.as_markdown(found, fold))
 
     def with_values(self, name, text, cell):
         """Return a Markdown cell in a list, with the values that its text shows live."""

@@ -10,7 +10,7 @@ from sphinx.errors import ExtensionError
 
 MARK = "<!-- write-here -->"
 PANEL = (Path(__file__).parent / "write_here.html").read_text(encoding="utf-8")
-NETWORKS = "data/results/pen.json"
+NETWORKS, WRITER = "data/results/pen.json", "data/results/writer.json"
 
 
 def put_panel(app, pagename, templatename, context, doctree):
@@ -28,12 +28,16 @@ def put_panel(app, pagename, templatename, context, doctree):
 
 
 def write_networks(app, exception):
-    """Write the networks as a script, since a page opened from a disk may not fetch a file."""
-    source = Path(app.srcdir) / NETWORKS
-    if exception is None and app.builder.format == "html" and source.exists():
-        text = source.read_text(encoding="utf-8")
-        script = Path(app.outdir) / "_static" / "pen.js"
-        script.write_text(f"const PEN = {text.strip()};\n", encoding="utf-8")
+    """Write the networks as scripts, since a page opened from a disk may not fetch a file."""
+    source, writer = (Path(app.srcdir) / name for name in (NETWORKS, WRITER))
+    if exception is not None or app.builder.format != "html" or not source.exists():
+        return
+    writes = str(writer.exists()).lower()  # the panel does without
+    begin = f"const WRITES = {writes};\nlet WRITER = null;\nconst PEN = "
+    for name, start, path in (("pen.js", begin, source), ("writer.js", "WRITER = ", writer)):
+        if path.exists():
+            text = start + path.read_text(encoding="utf-8").strip() + ";\n"
+            (Path(app.outdir) / "_static" / name).write_text(text, encoding="utf-8")
 
 
 def setup(app):

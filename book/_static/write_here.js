@@ -1,9 +1,10 @@
 // "Write here": three networks read a stroke while it is drawn.
 //
-// The networks and the strokes come from pen.js, which is data/results/pen.json. Nothing is fetched,
-// so the panel works from a disk. The first half of this file reads strokes and knows no page; the
-// second half is the panel. Positions have y upwards and are in units of PEN.size, the median size
-// of the strokes that the networks were trained on.
+// The networks and the strokes come from pen.js, the network that goes on with a stroke from
+// writer.js when it is first asked; both are scripts, since a page opened from a disk may not fetch.
+// The first half of this file reads strokes and knows no page; the second half is the panel.
+// Positions have y upwards and are in units of PEN.size, the median size of the strokes that the
+// networks were trained on.
 "use strict";
 (() => {
 
@@ -96,10 +97,10 @@ function halfFloats(text) {
   });
 }
 
-function weightsOf(name, text) {
+function weightsOf(shapes, text) {
   const all = halfFloats(text), weights = {};
   let used = 0;
-  PEN.networks[name].shapes.forEach((shape, k) => {
+  shapes.forEach((shape, k) => {
     const count = shape.reduce((a, b) => a * b);
     weights[["W_x", "W_h", "b", "W_y", "b_y"][k]] = all.subarray(used, used += count);
   });
@@ -132,7 +133,7 @@ const WEIGHTS = {};
 for (const when of ["trained", "first"]) {
   WEIGHTS[when] = {};
   for (const name of NAMES) {
-    WEIGHTS[when][name] = weightsOf(name, PEN.networks[name][when]);
+    WEIGHTS[when][name] = weightsOf(PEN.networks[name].shapes, PEN.networks[name][when]);
   }
 }
 
@@ -144,6 +145,75 @@ function readStroke(stroke, when = "trained", size = 1) {
     for (const features of along.add(point)) networks.forEach(network => network.read(features));
   }
   return {along, networks};
+}
+
+// --- Going on: experiments/writing.py, for one stroke -------------------------------------------
+
+// One step from a mixture, as helpers.mixture.sample draws it.
+function drawStep(a, pen, random) {
+  const count = (a.length - 1) / 6, {temperature} = pen, logits = a.subarray(0, count);
+  const top = Math.max(...logits), pi = logits.map(v => Math.exp(v - top));
+  const sum = pi.reduce((s, v) => s + v), least = Math.min(pen.least, 1 / sum);
+  const scores = map(count, k => !temperature ? logits[k] : pi[k] / sum < least ? -Infinity
+    : logits[k] / temperature - Math.log(-Math.log(random())));
+  const k = largest(scores), mu = [a[count + 2 * k], a[count + 2 * k + 1]];
+  if (!temperature) return {step: mu.map(Math.round), ended: a[a.length - 1] > 0};
+  const variance = [0, 1].map(j => Math.exp(2 * a[3 * count + 2 * k + j]));
+  const covariance = WRITER.largest_rho * Math.tanh(a[5 * count + k]) * Math.sqrt(variance[0] * variance[1]);
+  const sigma = variance.map(v => Math.sqrt(Math.max(v - pen.taken, 1e-4)));
+  const bound = WRITER.largest_rho, ratio = covariance / (sigma[0] * sigma[1]);
+  const rho = Math.min(bound, Math.max(-bound, ratio));
+  const radius = Math.sqrt(-2 * temperature * Math.log(1 - random())), angle = 2 * Math.PI * random();
+  const u = radius * Math.cos(angle);
+  const v = rho * u + Math.sqrt(1 - rho * rho) * radius * Math.sin(angle);
+  return {
+    step: [Math.round(mu[0] + sigma[0] * u), Math.round(mu[1] + sigma[1] * v)],
+    ended: random() < sigmoid(a[a.length - 1] / temperature),
+  };
+}
+
+// The network that writes is larger than the three that read, and comes when it is first asked.
+const HERE = document.currentScript.src;
+function fetchWriter() {
+  return new Promise((resolve, reject) => {
+    if (WRITER) return resolve();
+    const script = document.createElement("script");
+    script.src = new URL("writer.js", HERE);
+    script.onload = resolve;
+    script.onerror = () => reject(new Error(`${script.src} was not found`));
+    document.head.append(script);
+  });
+}
+
+// Read a stroke that was begun, and go on as a character of that class: `begun`, the steps that were
+// read, in pixels, and `points`, where the pen goes.
+function goOn(stroke, label, pen = WRITER.pen, random = Math.random) {
+  const unit = WRITER.pixel / PEN.size, along = new Along(1, WRITER.distance * unit);
+  stroke.forEach(point => along.add(point));
+  const pixels = along.points.map(p => p.map((v, k) => Math.round((v - along.points[0][k]) / unit)));
+  const begun = pixels.slice(1).map((p, t) => [p[0] - pixels[t][0], p[1] - pixels[t][1]]);
+  const weights = weightsOf(WRITER.shapes, WRITER.weights), n = WRITER.settings.units;
+  let state = {h: new Float64Array(n), c: new Float64Array(n)}, place = [0, 0], step = null;
+  let here = along.points[along.points.length - 1];
+  const points = [];
+  for (let t = 0; t < WRITER.longest; t++) {
+    const x = new Float64Array(5 + PEN.classes.length);
+    if (step) x.set([...step.map(v => v / WRITER.step_unit), ...place.map(v => v / WRITER.place_unit)]);
+    else x[4] = 1;
+    x[5 + label] = 1;
+    state = CELLS.LSTM.step(x, state, weights);
+    if (t < begun.length) {
+      step = begun[t];
+    } else {
+      const drawn = drawStep(product(state.h, weights.W_y, weights.b_y), pen, random);
+      step = drawn.step;
+      here = [here[0] + step[0] * unit, here[1] + step[1] * unit];
+      points.push(here);
+      if (drawn.ended) break;
+    }
+    place = [place[0] + step[0], place[1] + step[1]];
+  }
+  return {begun, points};
 }
 
 // --- The panel -------------------------------------------------------------------------------------
@@ -185,6 +255,7 @@ class Panel {
     this.paper = this.part("paper");
     this.stroke = [];  // as drawn
     this.at = 0;  // the step that is looked at
+    this.handed = Infinity;  // from this point on a network holds the pen
     this.fillIn();
     this.listen();
     this.replay(true);
@@ -199,6 +270,8 @@ class Panel {
     this.part("trace").value = "chA";
     this.part("beginning").append(
       option("as it is", ""), ...classes.map(name => option(`that of ${name}`, name)));
+    this.part("asked").append(...classes.map((name, k) => option(name, k)));
+    this.part("on").hidden = !WRITES;
     const numbers = {};
     this.part("stored").append(...PEN.strokes.map(({label}, k) => {
       numbers[label] = (numbers[label] || 0) + 1;
@@ -230,6 +303,7 @@ class Panel {
     on("stored", "change", () => this.replay());
     on("play", "click", () => this.replay());
     on("clear", "click", () => this.begin());
+    on("write", "click", () => this.goOn());
     on("beginning", "change", () => this.finish());
     on("when", "change", () => this.finish());
     on("inner", "change", () => this.draw());
@@ -273,6 +347,7 @@ class Panel {
   begin() {
     cancelAnimationFrame(this.animation);
     this.stroke = [];
+    this.handed = Infinity;
     this.earlier = this.dropped = null;
     this.part("beginning").value = "";
     this.reading = readStroke([], this.when);
@@ -311,24 +386,43 @@ class Panel {
     this.draw(true);
   }
 
-  // Write a stored stroke, at the pace of a pen; at once where motion is not wanted.
+  // Write a stored stroke.
   replay(atOnce = false) {
-    const stored = PEN.strokes[+this.part("stored").value], points = unpack(stored.points);
+    const stored = PEN.strokes[+this.part("stored").value];
     this.begin();
     this.part("trace").value = stored.label;
     this.guide();
-    const start = performance.now();
+    this.follow(unpack(stored.points), atOnce);
+  }
+
+  // Let a network go on from the step that is looked at; on an empty sheet, from the guide's start.
+  async goOn() {
+    await fetchWriter();
+    cancelAnimationFrame(this.animation);
+    const label = +this.part("asked").value, {given, before, points} = this.reading.along;
+    const begun = !this.steps ? [unpack(PEN.guides[PEN.classes[label]])[0]]
+      : this.at < this.steps - 1 ? [...given.slice(0, before[this.at]), points[this.at]] : [...given];
+    this.begin();
+    this.move(begun);
+    this.handed = begun.length;
+    this.follow(goOn(begun, label).points, false, 40);
+  }
+
+  // Move the pen along points, at the pace of a pen; at once where motion is not wanted.
+  follow(points, atOnce = false, pace = 18) {
+    const start = performance.now(), begun = this.stroke.length;
     const go = now => {
-      const due = atOnce || STILL.matches ? points.length : Math.floor((now - start) / 18);
-      this.move(points.slice(this.stroke.length, due));
-      if (this.stroke.length < points.length) this.animation = requestAnimationFrame(go);
+      const due = atOnce || STILL.matches ? points.length : Math.floor((now - start) / pace);
+      this.move(points.slice(this.stroke.length - begun, due));
+      if (this.stroke.length < begun + points.length) this.animation = requestAnimationFrame(go);
       else this.finish();
     };
-    go(start + 18);
+    go(start + pace);
   }
 
   guide() {
     const name = this.part("trace").value, points = name ? unpack(PEN.guides[name]).map(onPaper) : [];
+    if (name) this.part("asked").value = PEN.classes.indexOf(name);
     this.part("guide").setAttribute("points", line(points));
     this.part("start").setAttribute("transform",
       points.length ? `translate(${points[0]})` : "translate(-99 -99)");
@@ -342,6 +436,8 @@ class Panel {
     const ink = [...along.given.slice(0, split), ...(split < Infinity ? [here] : [])];
     const rest = split < Infinity ? [here, ...along.given.slice(split)] : [];
     this.part("ink").setAttribute("points", line(ink.map(onPaper)));
+    this.part("own").setAttribute("points",
+      this.earlier ? "" : line(ink.slice(this.handed - 1).map(onPaper)));
     this.part("rest").setAttribute("points", line(rest.map(onPaper)));
     this.part("dropped").setAttribute("points", line((this.dropped || []).map(onPaper)));
     this.part("tip").setAttribute("transform",
@@ -424,6 +520,6 @@ function cividis(share) {
 }
 
 // The tests read strokes without the panel.
-window.writeHere = {readStroke};
+window.writeHere = {readStroke, fetchWriter, goOn};
 document.querySelectorAll(".pen").forEach(root => new Panel(root));
 })();
