@@ -41,8 +41,10 @@ from helpers.runs import (
     load_tables,
     recall_by_class,
     recorded_baselines,
+    recorded_transcripts,
     reported_among_seeds,
 )
+from helpers.transcription import error_rate
 
 SEED = 15
 LONG = 50  # lag of the adding problem from which on a dependency counts as long
@@ -61,6 +63,8 @@ class Material:
     runs, curves, predictions, memory : pandas.DataFrame
         As :func:`helpers.runs.load_tables` returns them; curves and predictions also carry what
         identifies their run.
+    transcripts : pandas.DataFrame
+        As :func:`helpers.runs.recorded_transcripts` returns them.
     baselines : dict
         ``{dataset: {model: test accuracy}}``.
     data : dict
@@ -72,6 +76,7 @@ class Material:
     curves: pd.DataFrame | None = None
     predictions: pd.DataFrame | None = None
     memory: pd.DataFrame | None = None
+    transcripts: pd.DataFrame | None = None
     baselines: dict = field(default_factory=dict)
     data: dict = field(default_factory=dict)
 
@@ -85,6 +90,7 @@ class Material:
             tables["runs"],
             *(keys.merge(tables[name], on="run") for name in ("curves", "predictions")),
             load_tables(MEMORY_FILES)["runs"].query("not pilot"),
+            recorded_transcripts()[2],
             {name: recorded_baselines(name) for name in FILES},
             {dataset.name: dataset for dataset in datasets},
         )
@@ -624,6 +630,19 @@ def hard_on_long(m):
     """Whether fewer than half of the plain RNNs learn to add over long lags."""
     here = m.memory.query("model == 'SimpleRNN' and task == 'adding' and lag >= @LONG")["solved"]
     return fact(here.mean() < 0.5, k=here.sum(), n=len(here))
+
+
+def transcribes(m):
+    """Whether recurrent networks write down new speakers' syllables better than a constant does.
+
+    They were trained by CTC. The constant is told how many syllables there are and says the
+    commonest for each; every network has to beat it.
+    """
+    here = m.transcripts.query("segments == '2-5' and protocol == 'per_speaker' and kind == 'ctc'")
+    rates = [error_rate(rows["symbols"], rows["beam"]) for _, rows in here.groupby("seed")]
+    said = pd.Series(list("".join(here["symbols"])))
+    constant = 1 - said.value_counts(normalize=True).iloc[0]
+    return fact(max(rates) < constant, worst=max(rates), best=min(rates), constant=constant)
 
 
 def lstm_remembers_longer(m):

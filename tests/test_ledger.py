@@ -573,6 +573,14 @@ def test_hard_on_long_lags():
     assert finding("hard_on_long", trials(rnn=both(5))) == "against"
 
 
+@pytest.mark.parametrize(("written", "expected"), [("122", "for"), ("222", "against")])
+def test_transcripts_are_held_against_a_constant_answer(written, expected):
+    rows = {"seed": [1, 2, 2], "symbols": ["112", "112", "21"], "beam": ["112", written, "21"]}
+    rows |= {"segments": "2-5", "protocol": "per_speaker", "kind": "ctc"}
+    material = Material(transcripts=pd.DataFrame(rows))
+    assert finding("transcribes", material) == expected
+
+
 @pytest.mark.parametrize(
     ("lstm", "gru", "expected"),
     [
