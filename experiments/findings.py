@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from helpers.runs import RUN_FILES, load_tables
+from helpers.runs import RUN_FILES, crossed_error, load_tables, p_of
 
 LEVEL = 0.05
 
@@ -119,8 +119,8 @@ def words_of(p):
 def crossed(plus, minus=None):
     """Test whether a mean over seeds and files is zero, for further seeds and further files.
 
-    The test of :func:`helpers.runs.crossed_test` (chapter 14), of one table or of the difference
-    between two whose files are not the same.
+    The test of :func:`helpers.runs.crossed_test`, of one table or of the difference between two
+    whose files are not the same.
 
     Parameters
     ----------
@@ -135,40 +135,6 @@ def crossed(plus, minus=None):
     """
     found = crossed_error(plus, minus)
     return found[0], p_of(*found)
-
-
-def p_of(effect, error, freedom):
-    """Return Student's p of a mean and its standard error."""
-    if error < 1e-12:  # no spread at all to judge by
-        return float(abs(effect) < 1e-12)
-    return float(2 * stats.t.sf(abs(effect) / error, freedom))
-
-
-def crossed_error(plus, minus=None):
-    """Return the mean that :func:`crossed` tests, its standard error and degrees of freedom.
-
-    Seeds' means and files' means both contain what belongs to single pairs of seed and file, which
-    is therefore subtracted once; the degrees of freedom are Satterthwaite's.
-    """
-    blocks = [np.asarray(plus, float)] + ([] if minus is None else [-np.asarray(minus, float)])
-    seeds = len(blocks[0])
-    by_seed = sum(block.mean(axis=1) for block in blocks)
-    parts = [(by_seed.var(ddof=1) / seeds, seeds - 1)]  # a variance and its degrees of freedom
-    both = []
-    for block in blocks:
-        files = block.shape[1]
-        if files == 1:
-            continue
-        freedom = (seeds - 1) * (files - 1)
-        rest = block - block.mean(axis=1, keepdims=True) - block.mean(axis=0) + block.mean()
-        parts.append((block.mean(axis=0).var(ddof=1) / files, files - 1))
-        both.append(((rest**2).sum() / freedom / (seeds * files), freedom))
-    # Chance can make the estimate smaller than what seeds or files alone demand.
-    of_files = sum(v for v, _ in parts[1:])
-    variance = max(parts[0][0] + of_files - sum(v for v, _ in both), parts[0][0], of_files)
-    squares = sum(v**2 / freedom for v, freedom in parts + both)
-    freedom = variance**2 / squares if squares else seeds - 1
-    return float(by_seed.mean()), float(np.sqrt(variance)), float(freedom)
 
 
 def words_of_interval(effect, error, freedom, level=LEVEL):

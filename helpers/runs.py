@@ -262,13 +262,55 @@ def crossed_interval(right, labels=None, groups=None, repeats=4000, seed=0):
     return float(low), float(high)
 
 
+def crossed_error(plus, minus=None):
+    """Return a mean over seeds and files, which are both a sample of more, and how sure it is.
+
+    A mean's spread over seeds alone speaks of these files, one over files alone of these seeds.
+    The means of seeds and the means of files both contain what belongs to single pairs of seed and
+    file, which is therefore subtracted once; the degrees of freedom are Satterthwaite's (1946).
+
+    Parameters
+    ----------
+    plus : array, shape (seeds, files)
+        What each run did with each file, such as 1 for a right answer, or a difference of two.
+    minus : array, shape (seeds, other files), optional
+        The same for other files, whose mean is subtracted.
+
+    Returns
+    -------
+    mean, error, freedom : float
+        The mean, its standard error and degrees of freedom.
+    """
+    blocks = [np.asarray(plus, float)] + ([] if minus is None else [-np.asarray(minus, float)])
+    seeds = len(blocks[0])
+    by_seed = sum(block.mean(axis=1) for block in blocks)
+    parts = [(by_seed.var(ddof=1) / seeds, seeds - 1)]  # a variance and its degrees of freedom
+    both = []
+    for block in blocks:
+        files = block.shape[1]
+        if files == 1:
+            continue
+        freedom = (seeds - 1) * (files - 1)
+        rest = block - block.mean(axis=1, keepdims=True) - block.mean(axis=0) + block.mean()
+        parts.append((block.mean(axis=0).var(ddof=1) / files, files - 1))
+        both.append(((rest**2).sum() / freedom / (seeds * files), freedom))
+    # Chance can make the estimate smaller than what seeds or files alone demand.
+    of_files = sum(v for v, _ in parts[1:])
+    variance = max(parts[0][0] + of_files - sum(v for v, _ in both), parts[0][0], of_files)
+    squares = sum(v**2 / freedom for v, freedom in parts + both)
+    freedom = variance**2 / squares if squares else seeds - 1
+    return float(by_seed.mean()), float(np.sqrt(variance)), float(freedom)
+
+
+def p_of(mean, error, freedom):
+    """Return Student's two-sided p of a mean and its standard error."""
+    if error < 1e-12:  # no spread at all to judge by
+        return float(abs(mean) < 1e-12)
+    return float(2 * t.sf(abs(mean) / error, freedom))
+
+
 def crossed_test(first, second):
     """Compare two networks over seeds and files that are both a sample of more.
-
-    A difference over seeds alone speaks of these files, one over files alone of these seeds. With
-    mean squares over seeds, over files and of the rest, the variance of the mean difference is
-    (seeds + files − rest) / (number of seeds × number of files); its degrees of freedom are
-    Satterthwaite's (1946).
 
     Parameters
     ----------
@@ -279,22 +321,11 @@ def crossed_test(first, second):
     -------
     difference, low, high, p : float
         Mean accuracy of the first less the second, its 95 % interval, and the two-sided p-value of
-        no difference.
+        no difference, from :func:`crossed_error`.
     """
-    d = np.asarray(first, float) - np.asarray(second, float)
-    (seeds, files), mean = d.shape, d.mean()
-    rows, columns = d.mean(axis=1), d.mean(axis=0)
-    rest = ((d - rows[:, None] - columns + mean) ** 2).sum() / ((seeds - 1) * (files - 1))
-    squares = np.array([files * rows.var(ddof=1), seeds * columns.var(ddof=1), rest])
-    if not squares.any():
-        return float(mean), float(mean), float(mean), 1.0 if mean == 0 else 0.0
-    # Chance can make the estimate smaller than what either factor alone demands.
-    total = max(squares @ [1, 1, -1], squares[:2].max())
-    freedom = total**2 / (squares**2 / [seeds - 1, files - 1, (seeds - 1) * (files - 1)]).sum()
-    error = np.sqrt(total / d.size)
-    half = t.ppf(0.975, freedom) * error
-    p = 2 * t.sf(abs(mean) / error, freedom)
-    return float(mean), float(mean - half), float(mean + half), float(p)
+    found = crossed_error(np.asarray(first, float) - np.asarray(second, float))
+    half = t.ppf(0.975, found[2]) * found[1]
+    return found[0], found[0] - half, found[0] + half, p_of(*found)
 
 
 def accuracy_table(runs, reported=None):

@@ -25,7 +25,7 @@ from experiments.findings import (
 from experiments.ledger import CANNOT_BE_TOLD, CONTRADICTED, DOES_NOT_FOLLOW, HOLDS, verdict
 from helpers.data import REPORT_CLASSES, DataFormatError, SequenceDataset, Sequences
 from helpers.models import ARCHITECTURES, CELLS, count_parameters
-from helpers.runs import crossed_test
+from helpers.runs import crossed_error, crossed_test
 
 STROKES, SPEECH = "handwriting", "cv_segments"
 
@@ -112,7 +112,7 @@ def test_crossed_by_hand():
     assert effect == 2.5
     # Variance 2/2 + 0.5/2 - 0; Satterthwaite's degrees of freedom.
     error, freedom = np.sqrt(1.25), 1.25**2 / (1**2 / 1 + 0.25**2 / 1)
-    assert findings.crossed_error([[1, 2], [3, 4]]) == pytest.approx((2.5, error, freedom))
+    assert crossed_error([[1, 2], [3, 4]]) == pytest.approx((2.5, error, freedom))
     assert p == pytest.approx(2 * stats.t.sf(2.5 / error, freedom))
     low, high = (2.5 + sign * stats.t.isf(0.025, freedom) * error for sign in (-1, 1))
     assert findings.words_of_interval(2.5, error, freedom) == f"{low:+.3f} to {high:+.3f}"
@@ -126,7 +126,7 @@ def test_crossed_is_the_test_of_chapter_14():
 
 
 def crossed_variance(*blocks):
-    return findings.crossed_error(*blocks)[1] ** 2
+    return crossed_error(*blocks)[1] ** 2
 
 
 def test_crossed_of_other_files_subtracts_their_mean_and_adds_their_chance():
