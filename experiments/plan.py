@@ -110,7 +110,7 @@ PLAN = (
             change,
             dataset,
             TRIED[dataset],
-            10 if setting is BY_LENGTH else 5,
+            10,
             PROTOCOLS["validated"][dataset] | setting,
         )
         for dataset, changes in CHANGED.items()

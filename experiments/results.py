@@ -40,7 +40,7 @@ from helpers.runs import (
 )
 
 
-def make_runs(data, out, protocols, limit, **options):
+def make_runs(data, out, limit, protocols, **options):
     """Make runs on both data sets, then what they cost."""
     datasets = {d.name: d for d in _load(data)}
     planned = planned_runs(protocols)[:limit]
@@ -135,19 +135,18 @@ def main(arguments=None):
     parser.add_argument("--scheduler", help="address of a Dask scheduler")
     given = parser.parse_args(arguments)
     where = {name: getattr(given, name) for name in ("processes", "backend", "scheduler")}
+    makers = {
+        "data": partial(make_runs, given.data, protocols=given.protocols),
+        "memory": make_memory_runs,
+        "scans": make_scan_runs,
+        "writing": partial(make_writing_runs, given.data),
+        "symbols": partial(make_symbol_runs, given.data),
+    }
     try:
         if given.kind == "baselines":
             print(make_baselines(given.data, given.out, given.limit).to_string(index=False))
             return
-        if given.kind == "data":
-            made, planned = make_runs(given.data, given.out, given.protocols, given.limit, **where)
-        elif given.kind == "symbols":
-            made, planned = make_symbol_runs(given.data, given.out, given.limit, **where)
-        elif given.kind == "writing":
-            made, planned = make_writing_runs(given.data, given.out, given.limit, **where)
-        else:
-            make = {"memory": make_memory_runs, "scans": make_scan_runs}[given.kind]
-            made, planned = make(given.out, given.limit, **where)
+        made, planned = makers[given.kind](given.out, given.limit, **where)
     except ValueError as error:
         raise SystemExit(str(error)) from None
     print(f"{made} runs made; all {planned} are recorded")
