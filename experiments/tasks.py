@@ -118,8 +118,8 @@ def counting_task(rng, batch, lag):
 def cups_task(rng, batch, lag, cups):
     """Draw games in which a ball lies under one of some cups, and two may be swapped at each step.
 
-    With two cups: parity, the number of swaps modulo 2. With three: swaps that do not commute, the
-    smallest case of the permutations in Merrill and others (2024).
+    With two cups: parity, the number of swaps modulo 2. With three: swaps whose order matters.
+    Merrill and others (2024) study five.
 
     Parameters
     ----------

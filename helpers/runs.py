@@ -203,7 +203,7 @@ def chosen_architectures(runs):
     return {layer: int(mean[layer].idxmax()) for layer in dict.fromkeys(runs["layer"])}
 
 
-def seed_interval(scores, confidence=0.95):
+def seed_interval(scores, confidence=0.95, bounds=(0.0, 1.0)):
     """Return where the mean over all seeds lies, judged by the seeds at hand: Student's interval.
 
     Parameters
@@ -211,17 +211,19 @@ def seed_interval(scores, confidence=0.95):
     scores : array, shape (seeds,)
         One score a seed, of runs that differ in nothing else.
     confidence : float
+    bounds : tuple of float, optional
+        Where the interval is cut: accuracies end at 0 and 1, differences (None) do not.
 
     Returns
     -------
     low, high : float
-        Of a *mean* over seeds on this test split, cut at 0 and 1, where accuracies end. A single
-        run scatters more, and another test split adds its own chance.
+        Of a *mean* over seeds on this test split. A single run scatters more, and another test
+        split adds its own chance.
     """
     if np.ptp(scores) == 0:  # no spread to judge by; scipy would warn
         return float(np.min(scores)), float(np.max(scores))
     interval = ttest_1samp(scores, 0).confidence_interval(confidence)
-    return max(interval.low, 0.0), min(interval.high, 1.0)
+    return tuple(interval if bounds is None else np.clip(interval, *bounds))
 
 
 def crossed_interval(right, labels=None, groups=None, repeats=4000, seed=0):

@@ -327,7 +327,7 @@ def edit_distance(reference, guess):
         Distances of all beginnings; the last entry is the distance.
     edits : Edits
         An insertion is a symbol of the guess that the reference lacks. Where several ways are
-        shortest, the one with most substitutions.
+        shortest, the one that a walk from the end finds by taking the diagonal first.
     """
     table = [list(range(len(guess) + 1))]
     for i, symbol in enumerate(reference, 1):
