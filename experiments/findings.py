@@ -124,10 +124,8 @@ def crossed(plus, minus=None):
 
     Parameters
     ----------
-    plus : array, shape (seeds, files)
-        What each run did with each file, such as 1 for a right answer, or a difference of two.
-    minus : array, shape (seeds, other files), optional
-        The same for other files, whose mean is subtracted.
+    plus, minus
+        As in :func:`helpers.runs.crossed_error`.
 
     Returns
     -------

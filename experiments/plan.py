@@ -106,13 +106,7 @@ PLAN = (
         for part, batches in PARTS.items()
     ),
     *(
-        Row(
-            change,
-            dataset,
-            TRIED[dataset],
-            10,
-            PROTOCOLS["validated"][dataset] | setting,
-        )
+        Row(change, dataset, TRIED[dataset], 10, PROTOCOLS["validated"][dataset] | setting)
         for dataset, changes in CHANGED.items()
         for change, setting in changes.items()
     ),
@@ -136,6 +130,18 @@ PLAN = (
 MEMORY_UNITS = (32, 64)
 MEMORY_SEEDS = (1, 2, 3, 4, 5)
 PILOT_SEED = 0
+
+# Recurrences whose gates read the input alone beside those whose gates see the state: on each of
+# the memory tasks at one lag, and where a state is to be tracked. What copies, at a longer lag too.
+SEEING = ("SimpleRNN", "LSTM, bias 1", "GRU")
+NOT_SEEING = ("MinGRU", "MinLSTM", "LRU", "Selective")
+SCAN_PLAN = (
+    ("adding", 100, (*SEEING, *NOT_SEEING, "MinGRU, bias 0")),
+    ("copy", 20, (*SEEING, *NOT_SEEING, "MinGRU, bias 0")),
+    ("counting", 40, SEEING + NOT_SEEING),
+    *((game, 20, (*SEEING, *NOT_SEEING, "MinGRU, signed")) for game in TRACKING),
+    ("copy", 160, ("LRU",)),
+)
 
 # Networks that write down utterances: under which name, what each is taught, with which changes.
 SYMBOL_RUNS = (
@@ -252,19 +258,6 @@ def planned_memory_runs(units, rates):
         for lag in task.lags
         for model in STARTS
     ]
-
-
-# Recurrences whose gates read the input alone beside those whose gates see the state: on each of
-# the memory tasks at one lag, and where a state is to be tracked. What copies, at a longer lag too.
-SEEING = ("SimpleRNN", "LSTM, bias 1", "GRU")
-NOT_SEEING = ("MinGRU", "MinLSTM", "LRU", "Selective")
-SCAN_PLAN = (
-    ("adding", 100, (*SEEING, *NOT_SEEING, "MinGRU, bias 0")),
-    ("copy", 20, (*SEEING, *NOT_SEEING, "MinGRU, bias 0")),
-    ("counting", 40, SEEING + NOT_SEEING),
-    *((game, 20, (*SEEING, *NOT_SEEING, "MinGRU, signed")) for game in TRACKING),
-    ("copy", 160, ("LRU",)),
-)
 
 
 def planned_scan_pilots():

@@ -1,6 +1,6 @@
 """Make what is recorded in ``data/results``.
 
-``make results``, ``make memory``, ``make writing``, ``make symbols``, ``make baselines``.
+``make results``, ``memory``, ``scans``, ``writing``, ``symbols``, ``baselines``.
 
 Stopped at any moment and started again, it goes on where it was.
 """

@@ -1,4 +1,4 @@
-"""Three tasks that measure memory, and training of one recurrent layer on them."""
+"""Tasks that measure memory or track a state, and training of one recurrent layer on them."""
 
 import dataclasses
 import sys

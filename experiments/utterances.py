@@ -1,6 +1,7 @@
 """Networks that write down what new speakers say: training, and what they write."""
 
 import dataclasses
+import string
 import sys
 import time
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from helpers.transcription import (
     prefix_beam_search,
 )
 
+# Of symbols in tables, one each; with an N there would be words that pandas reads as missing.
+SIGNS = string.digits + string.ascii_uppercase[:13]
 EVERY = 2  # only every second frame is read: neighbours differ little, and time is halved
 SEGMENTS = (2, 5)  # in an utterance of training
 JUDGE_EVERY = 25  # updates
@@ -331,8 +334,16 @@ def run(dataset, settings):
     dict of pandas.DataFrame
         ``curves`` as :func:`train` returns it; ``transcripts``, a row an utterance: ``run``,
         ``segments`` (``2-5``, or one length), ``speaker``, ``symbols``, ``ends`` and what
-        :func:`transcribe` returns, symbols as digits; ``runs``, one row.
+        :func:`transcribe` returns, symbols as :data:`SIGNS`; ``runs``, one row.
+
+    Raises
+    ------
+    ValueError
+        If there are more classes than signs.
     """
+    if len(dataset.classes) >= len(SIGNS):
+        found, most = len(dataset.classes), len(SIGNS) - 1
+        raise ValueError(f"{dataset.name}: found {found} classes; expected at most {most}")
     started = time.process_time()
     splits = split_by_speaker(dataset, settings.scaling)
     model, curve = train(splits, settings, len(dataset.classes), progress=False)
@@ -348,7 +359,9 @@ def run(dataset, settings):
     transcripts = pd.concat(tables, ignore_index=True)
     transcripts.insert(0, "run", settings.name)
     for column in ("symbols", "greedy", "beam", "voted"):
-        transcripts[column] = ["".join(map(str, symbols)) for symbols in transcripts[column]]
+        transcripts[column] = [
+            "".join(SIGNS[k] for k in symbols) for symbols in transcripts[column]
+        ]
     for column in ("ends", "peaks"):
         transcripts[column] = [" ".join(map(str, frames)) for frames in transcripts[column]]
     transcripts["attended"] = transcripts["attended"].round(3)

@@ -30,7 +30,7 @@ WRITING_FILES = {
     "runs": "writing_runs.csv",
 }
 PEN_FILES = {"runs": "pen.csv"}
-# Columns of digits that are no numbers.
+# Columns that may look like numbers and are none.
 TEXT = dict.fromkeys(("symbols", "greedy", "beam", "voted", "ends", "peaks", "speaker"), str)
 
 
@@ -116,7 +116,7 @@ def recorded_transcripts(folder=RESULTS):
     -------
     runs, curves, transcripts : pandas.DataFrame
         As :func:`load_tables` describes them. The last two also carry ``protocol``, ``kind``
-        and ``seed``. Symbols are text, one digit each; ``ends`` and ``peaks`` are arrays of frames.
+        and ``seed``. Symbols are text, one sign each; ``ends`` and ``peaks`` are arrays of frames.
 
     Raises
     ------

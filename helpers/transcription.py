@@ -373,8 +373,8 @@ def error_rate(references, guesses):
 class CertainBlank(keras.layers.Layer):
     """Make padding a blank with probability one, so that CTC needs no lengths.
 
-    A path can only stay where it is there, at no cost: loss and gradient are those of the real
-    frames.
+    There a path can only stay on a blank, or go on to the last one, at no cost: loss and gradient
+    are those of the real frames.
     """
 
     def __init__(self, **options):

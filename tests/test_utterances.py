@@ -94,6 +94,20 @@ def test_a_run_leaves_three_tables_and_is_the_same_again(dataset, monkeypatch, t
         pd.testing.assert_frame_equal(table[columns], again[name][columns])
 
 
+def test_symbols_stand_in_tables_with_one_sign_each(dataset, monkeypatch):
+    monkeypatch.setattr(utterances, "TEST_SETS", {SEGMENTS: 2})
+    settings = TranscriberSettings("ctc", 3, updates=25, **SMALL)
+    names = [f"{k:02}" for k in range(22)]
+    train, test = (
+        dataclasses.replace(split, y=split.y + 17) for split in (dataset.train, dataset.test)
+    )
+    many = dataclasses.replace(dataset, classes=names, train=train, test=test)
+    signs = run(many, settings)["transcripts"]["symbols"]
+    assert set("".join(signs)) <= set("IJKLM") and signs.str.len().between(*SEGMENTS).all()
+    with pytest.raises(ValueError, match="found 23 classes; expected at most 22"):
+        run(dataclasses.replace(many, classes=[*names, "22"]), settings)
+
+
 def test_the_recorded_runs_are_the_plan_and_say_what_was_said():
     tables = load_tables(SYMBOL_FILES)
     found = {row.run: row for row in tables["runs"].itertuples()}
