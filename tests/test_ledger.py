@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -915,6 +916,12 @@ def claims_of_the_report():
     from helpers.data import load_cv_segments, load_handwriting
 
     return ledger.read(Material.recorded(load_handwriting(), load_cv_segments()))
+
+
+def test_no_sentence_has_more_digits_than_anyone_reads():
+    for claim in claims_of_the_report().values():
+        for source, said in claim.evidence.items():
+            assert not re.search(r"\.\d{6}", said.text), (claim.id, source, said.text)
 
 
 def test_every_sentence_about_a_test_has_one_that_a_recount_can_vary():
