@@ -6,9 +6,10 @@
 - *two*: the same in two processes of one thread each, as in a sweep; seconds per model trained.
 - *torch*: PyTorch on packed sequences, where it is installed.
 
-All draw shuffled batches of one size. Epochs of the ways alternate, so that whatever else the
-machine does meets all alike; ratios are of medians. Then: how an epoch grows with the number of
-files, and with one file that is fifty times as long as the rest.
+All draw shuffled batches of one size. Epochs of the ways alternate, and with them a product of
+large matrices, so that whatever else the machine does meets all alike; ratios are of medians. Then:
+how an epoch grows with the number of files, and with one file that is fifty times as long as the
+rest.
 """
 
 import argparse
@@ -34,6 +35,7 @@ from helpers.training import PROTOCOLS
 CORES = os.cpu_count()
 WAYS = ("stock", "batch", "one", "two", "torch")
 RATIOS = (("stock", "one"), ("stock", "two"), ("batch", "one"), ("torch", "one"))
+SIDE = 2048  # of the matrices whose product says what the machine can do
 BLOCKS = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3}
 
 
@@ -165,27 +167,31 @@ def side_by_side(task, duration):
 
 
 def measure(task, epochs):
-    """Return the median seconds of an epoch, by way."""
+    """Return the median seconds of an epoch, by way, and of a matrix product on all cores."""
     ways = {"stock": stock_epoch, "batch": batch_epoch, "one": our_epoch}
     if importlib.util.find_spec("torch"):
         ways["torch"] = torch_epoch
-    ways = {name: way(task) for name, way in ways.items()}
+    ways = {name: way(task) for name, way in ways.items()} | {"product": matrix_product()}
     times = {name: [] for name in ways}
     for round_ in range(epochs + 1):
         for name, work in ways.items():
             taken = seconds(work)
             if round_:  # the first one compiles
                 times[name].append(taken)
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    return medians | {"two": side_by_side(task, max(4, epochs * medians["one"]))}
+    two = side_by_side(task, max(4, epochs * statistics.median(times["one"])))
+    times["product"] += [seconds(ways["product"]) for _ in range(epochs)]
+    return {name: statistics.median(values) for name, values in times.items()} | {"two": two}
 
 
-def product_rate():
-    """Floating-point operations a second in a large product of float32 matrices, all cores."""
-    a = np.random.default_rng(0).normal(size=(2048, 2048)).astype(np.float32)
-    with threadpool_limits(CORES):
-        a @ a
-        return 2 * 2048**3 / statistics.median(seconds(lambda: a @ a) for _ in range(5))
+def matrix_product():
+    """Return a function that multiplies two large matrices of float32, on all cores."""
+    a = np.random.default_rng(0).normal(size=(SIDE, SIDE)).astype(np.float32)
+
+    def product():
+        with threadpool_limits(CORES):
+            a @ a
+
+    return product
 
 
 def growth(task, epochs):
@@ -239,9 +245,9 @@ def main(arguments=None):
     means = np.exp(np.mean(np.log([ratios for *_, ratios in measured.values()]), axis=0))
     print(f"{'geometric mean':76}", *(f"{mean:10.2f}" for mean in means))
 
-    rate = product_rate()
-    print(f"\nmatrix products: {rate / 1e9:.0f} thousand million operations a second; of that")
     task, t, _ = max(measured.values(), key=lambda m: m[0].products())
+    rate = 2 * SIDE**3 / t["product"]
+    print(f"\nmatrix products: {rate / 1e9:.0f} thousand million operations a second; of that")
     for way in WAYS:
         print(f"{task.name}, {way}: {task.products() / t[way] / rate:.0%}")
 
