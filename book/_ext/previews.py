@@ -85,10 +85,9 @@ def write(outdir, pages, added):
 
 
 def add_script(app, pagename, templatename, context, doctree):
-    """Let a page load its previews."""
+    """Let a page show previews, and say where it finds them."""
     if doctree is not None:
-        app.add_js_file(f"previews/{pagename}.js", priority=400)
-        app.add_js_file("previews.js")
+        app.add_js_file("previews.js", **{"data-page": pagename})
 
 
 def finish(app, exception):

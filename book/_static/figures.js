@@ -23,19 +23,24 @@
     room.focus();
   }
 
-  for (const figure of document.querySelectorAll(".cell_output figure:not(.book-slider)")) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "book-enlarge";
-    button.textContent = "⤢";
-    const number = figure.querySelector(".caption-number");
-    button.setAttribute("aria-label", `Open ${number ? number.textContent.trim() : "figure"} at full size`);
-    button.addEventListener("click", () => open(figure));
-    figure.prepend(button);
-    for (const picture of figure.querySelectorAll("img")) {
-      picture.addEventListener("click", () => {
-        if (getComputedStyle(button).display !== "none") open(figure);
-      });
+  function offer() {
+    for (const figure of document.querySelectorAll(".cell_output figure:not(.book-slider)")) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "book-enlarge";
+      button.textContent = "⤢";
+      const number = figure.querySelector(".caption-number");
+      const name = number ? number.textContent.trim() : "figure";
+      button.setAttribute("aria-label", `Open ${name} at full size`);
+      button.addEventListener("click", () => open(figure));
+      figure.prepend(button);
+      for (const picture of figure.querySelectorAll("img")) {
+        picture.addEventListener("click", () => {
+          if (getComputedStyle(button).display !== "none") open(figure);
+        });
+      }
     }
   }
+  // Once the page is there.
+  addEventListener("load", () => setTimeout(offer));
 })();

@@ -1,14 +1,35 @@
 // Show what a link leads to while the pointer rests on it or it has the focus; Escape closes.
 (function () {
   const KINDS = "figure, table, tr, li, .math, .citation, .exercise, .proof"; // also in previews.py
-  const [stored, glyphs] = typeof PREVIEWS === "undefined" ? [{}, ""] : PREVIEWS;
+  const own = document.currentScript;
+  const source = new URL(`previews/${own.dataset.page}.js`, own.src);
   const box = document.createElement("div");
   box.className = "book-preview";
   box.id = "book-preview";
   box.setAttribute("role", "tooltip");
   box.hidden = true;
   document.body.append(box);
-  let open = null, timer = 0;
+  let stored = {}, glyphs = "", loading = null, wanted = null, open = null, timer = 0;
+
+  // What other pages hold is loaded when the first preview is asked for.
+  function load() {
+    loading ||= new Promise(done => {
+      const script = document.createElement("script");
+      script.src = source;
+      script.onerror = done;
+      script.onload = () => {
+        [stored, glyphs] = PREVIEWS;
+        done();
+      };
+      document.head.append(script);
+    });
+    return loading;
+  }
+
+  function ask(link) {
+    wanted = link;
+    load().then(() => { if (wanted === link) show(link); });
+  }
 
   function content(link) {
     const address = link.getAttribute("href");
@@ -30,8 +51,8 @@
 
   function show(link) {
     const markup = content(link);
-    if (!markup) return;
     close();
+    if (!markup) return;
     if (glyphs && !document.getElementById("book-preview-glyphs")) {
       document.body.insertAdjacentHTML("beforeend", '<svg id="book-preview-glyphs" '
         + `aria-hidden="true" style="display:none"><defs>${glyphs}</defs></svg>`);
@@ -54,7 +75,7 @@
   function close() {
     clearTimeout(timer);
     if (open) open.removeAttribute("aria-describedby");
-    open = null;
+    open = wanted = null;
     box.hidden = true;
   }
 
@@ -67,13 +88,13 @@
   document.addEventListener("pointerover", event => {
     if (event.pointerType !== "mouse") return;
     const link = linkOf(event);
-    if (link && link !== open) later(() => show(link), 200);
+    if (link && link !== open) later(() => ask(link), 200);
     else if (link || box.contains(event.target)) clearTimeout(timer);
     else if (open !== document.activeElement) later(close, 300);
   });
   document.addEventListener("focusin", event => {
     const link = linkOf(event);
-    if (link && link.matches(":focus-visible")) show(link);
+    if (link && link.matches(":focus-visible")) ask(link);
   });
   document.addEventListener("focusout", event => {
     if (!box.contains(event.relatedTarget)) close();
