@@ -20,7 +20,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export PYTHONUTF8 := 1
 with_data = $(if $(DATA),SEQUENCE_DATA="$(abspath $(DATA))")
 
-.PHONY: help book pdf test others lab notebooks run results memory writing symbols scans baselines sample course-data bench clean \
+.PHONY: help book pdf test chapters others lab notebooks run results memory writing symbols scans baselines sample course-data bench clean \
 	assignment groups collect grade feedback export similar slides quizzes
 .DELETE_ON_ERROR:
 
@@ -33,8 +33,11 @@ book:  ## build the site from the stored outputs, into _build/html, and a zip of
 pdf:  ## print the whole book into one PDF, in _build; needs Chromium [PAGES=some of _toc.yml]
 	@$(DO) pdf $(if $(PAGES),PAGES="$(PAGES)")
 
-test:  ## check everything, on the sample that ships
-	@$(DO) test
+test:  ## check code, site and grading, on the sample that ships [ALL=1: everything, as CI does]
+	@$(DO) test $(if $(ALL),ALL=1)
+
+chapters:  ## run every chapter, with its solutions, on the sample that ships
+	@$(DO) chapters $(if $(NOTEBOOKS),NOTEBOOKS="$(NOTEBOOKS)")
 
 others:  ## run every chapter on data that it was not written for: other names, lengths, numbers of classes
 	@$(DO) others $(if $(NOTEBOOKS),NOTEBOOKS="$(NOTEBOOKS)")

@@ -10,8 +10,10 @@ needs, once. The Makefile calls it too. Tasks and words are those of make:
     python do.py pdf                     print the book into one PDF, with Chromium
     python do.py run                     execute what is stale [ALL=1 NOTEBOOKS=... DATA=...]
     python do.py course-data             fetch the report's own data, if you say yes
-    python do.py test                    check everything, on the sample that ships
+    python do.py test                    check code, site and grading, on the sample that ships
+    python do.py chapters                run every chapter and its solutions on the sample
     python do.py others                  run every chapter on data it was not written for
+    python do.py test ALL=1              all three, and the tests that take long, as CI does
     python do.py clean                   remove what was built, not what was installed
 
 Words in the style of ``--port=9000`` behind ``lab`` are JupyterLab's.
@@ -62,6 +64,7 @@ def main(words):
         "run": run_notebooks,
         "course-data": course_data,
         "test": test,
+        "chapters": chapters,
         "others": others,
         "clean": clean,
     }
@@ -204,17 +207,26 @@ def course_data(options, words):
 
 
 def test(options, words):
-    """Check everything on the sample; with words, give them to pytest alone."""
+    """Check code, site and grading on the sample; with words, give them to pytest alone."""
     install("testing", "baselines", *([] if os.name == "nt" else ["grading"]))
     sample = {"SEQUENCE_DATA": str(ROOT / "data" / "sample"), "PYTHONPATH": str(ROOT)}
-    parallel = ("-m", "pytest", "-n", "2", "--dist", "loadfile")
+    everything = ["--all"] if options.get("ALL") or words else []
     book({}, [])
     if words:
-        return python("-m", "pytest", *words, **sample)
+        return python("-m", "pytest", *everything, *words, **sample)
     python("-m", "ruff", "check", ".")
     python("-m", "ruff", "format", "--check", ".")
-    python(*parallel, "tests", **sample)
-    run_chapters(ROOT / "data" / "sample", Path("_build", "with_solutions"))
+    python("-m", "pytest", "-n", "2", "--dist", "loadfile", *everything, "tests", **sample)
+    if everything:
+        chapters({}, [])
+        others({}, [])
+
+
+def chapters(options, words):
+    """Run every chapter with its solutions on the sample."""
+    install("testing")
+    copies = Path("_build", "with_solutions")
+    run_chapters(ROOT / "data" / "sample", copies, options.get("NOTEBOOKS", "").split())
 
 
 def others(options, words):

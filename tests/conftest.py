@@ -32,6 +32,23 @@ def letters(text):
     return re.sub(r"[\W_]+", "", text)
 
 
+def pytest_addoption(parser):
+    parser.addoption("--all", action="store_true", help="run what is marked slow, too")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what is marked slow, unless everything is asked for, as CI does."""
+    if not config.getoption("--all"):
+        left_out = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+def some(values, few):
+    """Return values for `parametrize`: all but the few are marked slow."""
+    return [v if v in few else pytest.param(v, marks=pytest.mark.slow) for v in values]
+
+
 def pytest_generate_tests(metafunc):
     """Run a test that asks for `page` once for each page of the book."""
     if "page" in metafunc.fixturenames:

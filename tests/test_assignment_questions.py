@@ -8,12 +8,12 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import some
 
 from assignment.grader import questions
 from assignment.grader.runner import pack, unpack
 from assignment.grader.sandbox import StudentError
 
-DRAWS = 100
 SLOW = ("check_model", "check_train", "check_layer")  # they build and train networks
 
 
@@ -106,24 +106,42 @@ def touched(assignment, changes):
     return {each.check for each in assignment.questions} & changed
 
 
-@pytest.mark.parametrize("name, wrong", WRONG, ids=[wrong for _, wrong in WRONG])
-def test_a_wrong_answer_loses_the_same_points_in_every_draw(name, wrong, data):
+@pytest.fixture
+def draws(request):
+    """How many draws are asked: in CI, and of `make test ALL=1`, a hundred."""
+    return 100 if request.config.getoption("--all") else 10
+
+
+def builds(case):
+    """Whether a wrong answer is one of those that build and train networks."""
+    name, wrong = case
+    return any(
+        answer.replace("answer_", "check_") in SLOW for answer, *_ in ALL[name][1].WRONG[wrong][0]
+    )
+
+
+QUICK = [case for case in WRONG if not builds(case)] + [case for case in WRONG if builds(case)][::4]
+
+
+@pytest.mark.parametrize("case", some(WRONG, QUICK), ids=[wrong for _, wrong in WRONG])
+def test_a_wrong_answer_loses_the_same_points_in_every_draw(case, data, draws):
+    name, wrong = case
     assignment, answers = ALL[name]
     changes, expected = answers.WRONG[wrong]
     student = Local(changed(solutions(assignment), changes), data.get(name))
     only = touched(assignment, changes)
-    draws = 1 if only & {*SLOW} else DRAWS
+    draws = 1 if only & {*SLOW} else draws
     assert all(lost(assignment, student, seed, only) == expected for seed in range(draws))
 
 
 @pytest.mark.parametrize("name, right", RIGHT, ids=[right for _, right in RIGHT])
-def test_a_right_answer_loses_nothing(name, right, data):
+def test_a_right_answer_loses_nothing(name, right, data, draws):
     assignment, answers = ALL[name]
     changes = answers.RIGHT[right]
     student = Local(changed(solutions(assignment), changes), data.get(name))
     quick = {each.check for each in assignment.questions} - {*SLOW, "check_runs"}
     only = touched(assignment, changes) or quick
-    draws = 1 if only & {*SLOW} else DRAWS if changes else 20
+    draws = 1 if only & {*SLOW} else draws if changes else draws // 5
     for seed in range(draws):
         assert lost(assignment, student, seed, only) == {}, seed
 

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 
@@ -65,7 +66,7 @@ def asked(monkeypatch, tmp_path):
         (["run", "ALL=1"], ["python -m book.execute --all"]),
         (["run", "NOTEBOOKS=a.ipynb b.ipynb"], ["python -m book.execute --all a.ipynb b.ipynb"]),
         (["book"], []),
-        (["test", "tests/test_do.py"], ["python -m pytest tests/test_do.py"]),
+        (["test", "tests/test_do.py"], ["python -m pytest --all tests/test_do.py"]),
         (["course-data"], [f"python data{os.sep}fetch_course.py"]),
     ],
 )
@@ -77,16 +78,30 @@ def test_tasks_take_the_words_of_make(asked, words, commands, tmp_path):
 
 
 def test_the_whole_test_checks_code_site_and_chapters(asked):
+    parts = ("ruff check", "ruff format --check", "loadfile tests")
     assert do.main(["test"]) == 0
     words = "\n".join(asked)
-    for part in (
-        "ruff check",
-        "ruff format --check",
-        "loadfile tests",
-        "with_solutions.py",
-        "nbval",
-    ):
-        assert part in words
+    assert all(part in words for part in parts) and not re.search("nbval|--all", words)
+    asked.clear()
+    assert do.main(["test", "ALL=1"]) == 0
+    words = "\n".join(asked)
+    assert all(part in words for part in ("ruff", "--all tests"))
+    for copies in ("with_solutions", "on_other_data"):
+        assert re.search(rf"with_solutions\.py \S*{copies} (?s:.*)--nbval-lax .*{copies}", words)
+
+
+def test_chapters_are_run_with_their_solutions(asked):
+    assert do.main(["chapters", "NOTEBOOKS=a.ipynb b.ipynb"]) == 0
+    copied, tested = asked
+    assert copied.endswith("with_solutions a.ipynb b.ipynb") and "--nbval-lax" in tested
+
+
+def test_a_site_older_than_a_page_is_built(asked, monkeypatch):
+    monkeypatch.setattr(do, "is_newer", lambda target, sources: target.name != "index.html")
+    monkeypatch.setattr(type(do.SITE), "touch", lambda path: None)
+    assert do.main(["book"]) == 0
+    (built,) = asked
+    assert built.startswith("jupyter-book build .") and "-W" in built
 
 
 def test_a_task_that_fails_says_so(monkeypatch):
@@ -99,7 +114,7 @@ def test_without_a_task_it_lists_them(capsys):
     assert do.main([]) == 0
     assert do.main(["nothing"]) == 2
     listed = capsys.readouterr().out
-    for task in ("lab", "notebooks", "book", "run", "course-data", "test", "clean"):
+    for task in ("lab", "notebooks", "book", "run", "course-data", "test", "chapters", "clean"):
         assert f"python do.py {task} " in listed
 
 

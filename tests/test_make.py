@@ -42,12 +42,14 @@ def test_help(clone):
     assert listed == TARGETS
 
 
+@pytest.mark.slow
 def test_book(clone):
     assert "Open _build/html/index.html" in make(clone, "book")
     assert (clone / "_build/html/notebooks/01_why_sequences.html").exists()
     assert "Nothing" not in make(clone, "book")  # and a second time, without building again
 
 
+@pytest.mark.slow
 def test_pdf(clone):
     if not browser.find():
         pytest.skip("no Chromium on this machine")
@@ -79,6 +81,7 @@ def test_run_executes_one_chapter_and_nothing_else(clone):
     assert "synthetic sample" in json.dumps(after)
 
 
+@pytest.mark.slow
 def test_results(clone, tmp_path):
     words = ("LIMIT=1", "PROCESSES=1", f"OUT={tmp_path}", "DATA=data/sample")
     assert "1 runs made; all 1 are recorded" in make(clone, "results", *words)
@@ -99,6 +102,7 @@ def test_scans(clone, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"scan_curves.csv.bz2", "scan_runs.csv"}
 
 
+@pytest.mark.slow
 def test_symbols(clone, tmp_path):
     words = ("LIMIT=1", "PROCESSES=1", f"OUT={tmp_path}", "DATA=data/sample")
     assert "1 runs made; all 1 are recorded" in make(clone, "symbols", *words)
@@ -106,6 +110,7 @@ def test_symbols(clone, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == tables
 
 
+@pytest.mark.slow
 def test_writing(clone, tmp_path):
     words = ("LIMIT=1", "PROCESSES=1", f"OUT={tmp_path}", "DATA=data/sample")
     assert "1 runs made; all 1 are recorded" in make(clone, "writing", *words)
@@ -120,6 +125,11 @@ def test_baselines(clone, tmp_path):
     printed = make(clone, "baselines", "LIMIT=2", f"OUT={tmp_path}", "DATA=data/sample")
     assert printed.count("majority class") == printed.count("length alone") == 2
     assert {path.name for path in tmp_path.iterdir()} == {"baselines.csv"}
+
+
+def test_chapters(clone):
+    printed = make(clone, "chapters", "NOTEBOOKS=notebooks/10_handwriting_data.ipynb")
+    assert re.search(r"\d+ passed", printed)
 
 
 def test_chapters_run_on_other_data(clone):
@@ -139,6 +149,7 @@ def test_course_data_are_not_fetched_without_a_yes(clone):
     assert "Nothing was fetched" in printed and not (clone / "data/course").exists()
 
 
+@pytest.mark.slow
 def test_bench(clone):
     printed = make(clone, "bench", "MODELS=1", "EPOCHS=1", "DATA=data/sample")
     for word in ("stock", "batch", "one", "two", "geometric mean", "16 times the files"):

@@ -89,39 +89,64 @@ SPOKEN = """element => {
 }"""
 
 
-def test_every_question_is_marked_with_its_reason_by_keyboard(visit):
-    for name in HAVE:
-        tab = visit(page_of(name))
-        forms = tab.locator(".book-question").all()
-        assert len(forms) == len(ASKED[name])
-        for form, question in zip(forms, ASKED[name], strict=True):
-            verdict = form.locator(".book-verdict")
-            assert plain(question["question"]) in plain(form.locator("legend").evaluate(SPOKEN))
-            form.locator("button").focus()
+# Answers every question of a page in every way, by its own script; what it says each time.
+ANSWER_ALL = """numbers => [...document.querySelectorAll(".book-question")].map((form, n) => {
+  const spoken = SPOKEN, verdict = form.querySelector(".book-verdict");
+  const said = () => {
+    form.querySelector("button").click();
+    return spoken(verdict);
+  };
+  const asked = spoken(form.querySelector("legend")), inputs = [...form.querySelectorAll("input")];
+  if (inputs[0].type !== "radio") {
+    inputs[0].value = numbers[n];
+    return [asked, said()];
+  }
+  return [asked, ...inputs.map(input => {
+    input.click();
+    return said();
+  })];
+})""".replace("SPOKEN", SPOKEN)
+
+
+@pytest.mark.parametrize("name", HAVE)
+def test_every_answer_to_every_question_is_marked_with_its_reason(visit, name):
+    tab = visit(page_of(name))
+    numbers = [str(question.get("number", "")).replace(".", ",") for question in ASKED[name]]
+    said = tab.evaluate(ANSWER_ALL, numbers)
+    assert len(said) == len(ASKED[name])
+    for (asked, *verdicts), question in zip(said, ASKED[name], strict=True):
+        assert plain(question["question"]) in plain(asked)
+        options = question.get("options", [question | {"right": True}])
+        expected = [("Right. " if o.get("right") else "Not so. ") + o["why"] for o in options]
+        assert [plain(verdict) for verdict in verdicts] == [plain(words) for words in expected]
+    assert not tab.complaints
+
+
+def test_questions_are_answered_by_keyboard(visit):
+    """Of both kinds, in the first chapter that has both."""
+    name = next(n for n in HAVE if 0 < sum("number" in q for q in ASKED[n]) < len(ASKED[n]))
+    tab = visit(page_of(name))
+    for form, question in zip(tab.locator(".book-question").all(), ASKED[name], strict=True):
+        verdict = form.locator(".book-verdict")
+        form.locator("button").focus()
+        tab.keyboard.press("Enter")
+        assert "first" in verdict.inner_text()
+        if "options" not in question:
+            field = form.locator("input")
+            field.focus()
+            tab.keyboard.type("123456789")
             tab.keyboard.press("Enter")
-            assert "first" in verdict.inner_text()
-            if "options" not in question:
-                field = form.locator("input")
-                field.focus()
-                tab.keyboard.type("123456789")
-                tab.keyboard.press("Enter")
-                assert "Not so" in verdict.inner_text()
-                field.fill(str(question["number"]).replace(".", ","))
-                assert verdict.inner_text() == ""
-                field.press("Enter")
-                assert plain("Right. " + question["why"]) == plain(verdict.evaluate(SPOKEN))
-                continue
-            for k, option in enumerate(question["options"]):
-                if k == 0:
-                    form.locator("input").first.focus()
-                    tab.keyboard.press("Space")
-                else:
-                    form.locator("input").nth(k - 1).focus()
-                    tab.keyboard.press("ArrowDown")
-                form.locator("button").press("Enter")
-                word = "Right. " if option.get("right") else "Not so. "
-                assert plain(word + option["why"]) == plain(verdict.evaluate(SPOKEN))
-        assert not tab.complaints
+            assert "Not so" in verdict.inner_text()
+            field.fill(str(question["number"]).replace(".", ","))
+            assert verdict.inner_text() == ""
+            field.press("Enter")
+            assert "Right. " in verdict.inner_text()
+            continue
+        for k, option in enumerate(question["options"]):
+            form.locator("input").nth(max(k - 1, 0)).focus()
+            tab.keyboard.press("ArrowDown" if k else "Space")
+            form.locator("button").press("Enter")
+            assert ("Right. " if option.get("right") else "Not so. ") in verdict.inner_text()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
