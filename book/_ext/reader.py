@@ -508,7 +508,7 @@ class Copy:
             names = [" ".join(p.prelast_names + p.last_names) for p in work.persons["author"]]
             names = [name.strip("{}") for name in names]
             who = f"{names[0]} *et al.*" if len(names) > 2 else " and ".join(names)
-            year = work.fields["year"]
+            year = work.fields.get("year", "n.d.")
             words = f"{who} \\[{year}\\]" if textual else f"{who}, {year}"
             links.append(f"[{words}](#work-{key})")
         return ", ".join(links) if textual else f"\\[{', '.join(links)}\\]"
