@@ -1,11 +1,15 @@
 """The two packages: small, and pointing one way."""
 
 import ast
+import importlib.metadata
 import re
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 HELPERS = sorted((ROOT / "helpers").glob("*.py"))
@@ -83,6 +87,42 @@ def test_every_package_is_listed_once_for_the_reader_it_serves():
     for name, packages in files.items():
         if name != "requirements.txt":
             assert not packages & {"tensorflow", "keras", "numpy", "jupyter-book"}, name
+
+
+# What they need has requirements of its own.
+NOT_FOR_READERS = {"baselines.py", "browser.py", "make_cover.py", "make_pdf.py", "time_pages.py"}
+
+
+def test_what_readers_run_needs_nothing_but_the_readers_requirements():
+    """Here everything is installed, so a forgotten package would go unnoticed."""
+    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    wanted, brought = [line for line in text.splitlines() if line and line[0] not in "#-"], set()
+    while wanted:
+        requirement = Requirement(wanted.pop())
+        name = canonicalize_name(requirement.name)
+        extras = {"", *requirement.extras}
+        if name in brought or (requirement.marker and not requirement.marker.evaluate()):
+            continue
+        brought.add(name)
+        for line in importlib.metadata.requires(name) or ():
+            marker = Requirement(line).marker
+            if not marker or any(marker.evaluate({"extra": extra}) for extra in extras):
+                wanted.append(line.partition(";")[0])
+    providers = importlib.metadata.packages_distributions()
+    modules = [*HELPERS, *EXPERIMENTS, *(ROOT / "book").rglob("*.py")]
+    own = {"helpers", "experiments", "book", *(path.stem for path in modules)}
+    for path in modules:
+        if path.name in NOT_FOR_READERS:
+            continue
+        names = set()  # what is imported at once, not inside a function
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names.add(node.module)
+        tops = {name.split(".")[0] for name in names}
+        for top in tops - own - set(sys.stdlib_module_names):
+            assert {canonicalize_name(p) for p in providers[top]} & brought, f"{path.name}: {top}"
 
 
 def test_the_order_of_chapters_is_that_of_their_numbers():
