@@ -146,6 +146,7 @@ def test_what_is_installed_is_not_installed_again(monkeypatch, tmp_path):
     assert done[3:] == ["requirements-test.txt"]
 
 
+@pytest.mark.slow
 def test_copies_are_the_same_bytes_whatever_the_machine_believes(clone):
     """Nothing guesses an encoding: not in UTF-8 mode, and not even without it."""
     found = []

@@ -90,12 +90,14 @@ def test_results(clone, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == tables
 
 
+@pytest.mark.slow
 def test_memory(clone, tmp_path):
     words = ("LIMIT=1", "PROCESSES=1", f"OUT={tmp_path}")
     assert "1 runs made; all 1 are recorded" in make(clone, "memory", *words)
     assert {p.name for p in tmp_path.iterdir()} == {"memory_curves.csv.bz2", "memory_runs.csv"}
 
 
+@pytest.mark.slow
 def test_scans(clone, tmp_path):
     words = ("LIMIT=1", "PROCESSES=1", f"OUT={tmp_path}")
     assert "1 runs made; all 1 are recorded" in make(clone, "scans", *words)
@@ -132,12 +134,14 @@ def test_chapters(clone):
     assert re.search(r"\d+ passed", printed)
 
 
+@pytest.mark.slow
 def test_chapters_run_on_other_data(clone):
     printed = make(clone, "others", "NOTEBOOKS=notebooks/10_handwriting_data.ipynb")
     assert re.search(r"\d+ passed", printed)
     assert "ಚಾ" in {path.name for path in (clone / "_build/other_data/handwriting").iterdir()}
 
 
+@pytest.mark.slow
 def test_sample_is_made_again_bit_for_bit(clone):
     before = {path.name: path.read_bytes() for path in (clone / "data/sample").iterdir()}
     make(clone, "sample")

@@ -210,7 +210,8 @@ def test_training_goes_step_by_step_as_with_keras(scaled, trained):
     assert np.allclose(ours, stock, rtol=2e-4)
 
 
-@pytest.mark.parametrize("cell", some(NAMES, ["LSTM"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", NAMES)
 def test_training_goes_as_with_keras_with_dropout_on_whatever_the_seed(scaled, cell):
     # One seed draws the same masks in both, so that runs can be compared one by one and not only
     # as two distributions; over 48 steps rounding has more time to grow.

@@ -127,6 +127,7 @@ sweep.make(one_run, work, FILES, {folder!r}, processes=2)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_and_repeats_nothing(tmp_path):
     script = SWEEP.format(tests=TESTS, folder=str(tmp_path))
     running = subprocess.Popen([sys.executable, "-c", script], start_new_session=True)
