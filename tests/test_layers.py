@@ -138,7 +138,7 @@ def test_the_seed_decides_the_distortion(name):
 
 @pytest.mark.parametrize("dataset", some(VARIANTS, ["handwriting"]))
 def test_every_model_of_chapter_16_learns_through_its_mask(dataset, tmp_path):
-    """It builds, ignores padding, is saved and loaded, and training lowers the loss."""
+    """It builds, ignores padding, is saved and loaded, and one step lowers the loss."""
     features, value = {"handwriting": (2, 0.0), "cv_segments": (39, -1.0)}[dataset]
     rng = np.random.default_rng(0)
     x = rng.uniform(0.1, 0.9, (4, 9, features)).astype(np.float32)
@@ -151,8 +151,9 @@ def test_every_model_of_chapter_16_learns_through_its_mask(dataset, tmp_path):
         augment = augmentation(dataset, seed=0)
         model = build(cell, VARIANTS[dataset][number], features, 5, value, augment=augment)
         assert np.allclose(model(short), model(long), atol=1e-5)
-        losses = model.fit(short, y, epochs=20, verbose=0).history["loss"]
-        assert np.mean(losses[-3:]) < losses[0]
+        before = model.evaluate(short, y, verbose=0)[0]
+        model.fit(short, y, epochs=20, verbose=0)
+        assert model.evaluate(short, y, verbose=0)[0] < before
         model.save(tmp_path / "model.keras")
         again = keras.models.load_model(tmp_path / "model.keras")
         assert np.allclose(model(short), again(short), atol=1e-6)

@@ -210,7 +210,7 @@ def test_the_script_goes_on_as_the_book_does(visit):
 @writes
 def test_the_script_draws_what_the_book_draws(visit):
     tab, network, rng = visit(COVER), stored_writer(), np.random.default_rng(0)
-    unit, label, times = WRITER["pixel"] / PANEL["size"], 2, 1000
+    unit, label, times = WRITER["pixel"] / PANEL["size"], 2, 3000
     said = tab.evaluate(GO_ON, [[[[0, 0]]] * times, [label] * times, WRITER["pen"]])
     written = writing.write(network, [label] * times, 5, rng, **WRITER["pen"])
     firsts = [np.array([s["points"][0] for s in said]) / unit, np.array([s[0] for s in written])]

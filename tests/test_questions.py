@@ -6,7 +6,7 @@ from collections import Counter
 from xml.etree import ElementTree
 
 import pytest
-from conftest import ROOT, SITE, letters
+from conftest import ROOT, SITE, letters, some
 from test_accessibility import AXE, RUN
 
 from assignment.week import quizzes
@@ -122,9 +122,12 @@ def test_every_answer_to_every_question_is_marked_with_its_reason(visit, name):
     assert not tab.complaints
 
 
-def test_questions_are_answered_by_keyboard(visit):
-    """Of both kinds, in the first chapter that has both."""
-    name = next(n for n in HAVE if 0 < sum("number" in q for q in ASKED[n]) < len(ASKED[n]))
+# The first chapter that asks for both a choice and a number.
+BOTH = next(n for n in HAVE if 0 < sum("number" in q for q in ASKED[n]) < len(ASKED[n]))
+
+
+@pytest.mark.parametrize("name", some(HAVE, [BOTH]))
+def test_questions_are_answered_by_keyboard(visit, name):
     tab = visit(page_of(name))
     for form, question in zip(tab.locator(".book-question").all(), ASKED[name], strict=True):
         verdict = form.locator(".book-verdict")
@@ -147,6 +150,7 @@ def test_questions_are_answered_by_keyboard(visit):
             tab.keyboard.press("ArrowDown" if k else "Space")
             form.locator("button").press("Enter")
             assert ("Right. " if option.get("right") else "Not so. ") in verdict.inner_text()
+    assert not tab.complaints
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -189,11 +189,7 @@ def losses(scaled, dataset, cell, architecture, recurrent, seed=0, epochs=1, bat
     return np.array(seen.each)
 
 
-# The report's networks, and of the GRU, which it did not train, the first and a deep one.
-TRAINED = [
-    (d, n, c) for d in ARCHITECTURES for n in ARCHITECTURES[d] for c in ("SimpleRNN", "LSTM")
-]
-TRAINED += [("handwriting", 5, "GRU"), ("cv_segments", 1, "GRU")]
+TRAINED = [(d, n, cell) for d in ARCHITECTURES for n in ARCHITECTURES[d] for cell in NAMES]
 
 
 @pytest.mark.parametrize("trained", some(TRAINED, TRAINED[::7]))

@@ -248,8 +248,9 @@ def test_models_learn_through_their_mask_and_come_back_from_disk(name, pooling, 
     twin = build(name, architecture, 2, 5, -1.0)
     assert np.array_equal(model(short), twin(short))  # the seed decides the weights
     assert np.allclose(model(short), model(long), atol=1e-5)
-    losses = model.fit(short, y, epochs=20, verbose=0).history["loss"]
-    assert np.mean(losses[-3:]) < losses[0]
+    before = model.evaluate(short, y, verbose=0)[0]
+    model.fit(short, y, epochs=20, verbose=0)
+    assert model.evaluate(short, y, verbose=0)[0] < before
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     assert np.allclose(model(short), again(short), atol=1e-6)
