@@ -654,13 +654,11 @@ def lstm_remembers_longer(m):
         )
         for k in (0, 1)
     )
-    strata = ["lag", "units"]
-    words = [
-        f"{task} ({start}) {sooner(runs, others.get_group((start, task)), strata).share:.2f}"
-        for others in [gru.groupby(["start", "task"])]
-        for (start, task), runs in lstm.groupby(["start", "task"])
-    ]
-    both = sooner(lstm, gru, ["start", "task", *strata])
+    others, words = dict(iter(gru.groupby(["start", "task"]))), []
+    for (start, task), runs in lstm.groupby(["start", "task"]):
+        share = sooner(runs, others[start, task], ["lag", "units"]).share
+        words.append(f"{task} ({start}) {share:.2f}")
+    both = sooner(lstm, gru, ["start", "task", "lag", "units"])
     solved = {"lstm": lstm["solved"].sum(), "gru": gru["solved"].sum(), "n": len(lstm)}
     test = both.share - 0.5, both.p
     return tested(test, share=both.share, words=", ".join(words), **solved)
