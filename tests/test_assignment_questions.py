@@ -189,6 +189,7 @@ def test_an_odd_answer_is_a_wrong_answer_to_that_question_alone(name, data):
     assert right == 0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_runs_of_the_solution_are_made_on_the_sample_as_it_is(tmp_path, monkeypatch):
     """The grader starts a run again, drawn by lot: one made on an older sample costs points."""

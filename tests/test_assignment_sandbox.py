@@ -45,10 +45,12 @@ needs_sandbox = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="this is an ordinary user already")
-def test_everything_here_as_an_ordinary_user():
+def test_everything_here_as_an_ordinary_user(request):
     if not shutil.which("bwrap"):
         pytest.skip("found no bubblewrap: apt-get install bubblewrap")
     pytest_again = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rs", __file__]
+    if request.config.getoption("--all"):
+        pytest_again.append("--all")
     done = subprocess.run(
         ["sh", ROOT / "tests" / "as_user.sh", ROOT, *pytest_again],
         cwd=ROOT,
@@ -616,6 +618,7 @@ def test_no_hidden_question_or_input_is_on_a_page(course, hostile):
     assert "Part 1.5: 0 of 3 points" in page
 
 
+@pytest.mark.slow
 @needs_sandbox
 def test_only_what_is_new_is_graded_again_and_edits_by_hand_are_checked(course, graded):
     said = make(course, "grade", "STUDENT=blank")

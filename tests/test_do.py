@@ -78,7 +78,7 @@ def test_tasks_take_the_words_of_make(asked, words, commands, tmp_path):
 
 
 def test_the_whole_test_checks_code_site_and_chapters(asked):
-    parts = ("ruff check", "ruff format --check", "loadfile tests")
+    parts = ("ruff check", "ruff format --check", "reorder tests")
     assert do.main(["test"]) == 0
     words = "\n".join(asked)
     assert all(part in words for part in parts) and not re.search("nbval|--all", words)

@@ -129,6 +129,7 @@ def test_baselines(clone, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"baselines.csv"}
 
 
+@pytest.mark.slow
 def test_chapters(clone):
     printed = make(clone, "chapters", "NOTEBOOKS=notebooks/10_handwriting_data.ipynb")
     assert re.search(r"\d+ passed", printed)

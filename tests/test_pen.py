@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import PAGES, ROOT, SITE
+from conftest import PAGES, ROOT, SITE, some
 from sklearn.model_selection import train_test_split
 
 from experiments import listen, pen, writing
@@ -208,6 +208,7 @@ def test_the_script_goes_on_as_the_book_does(visit):
 
 
 @writes
+@pytest.mark.slow
 def test_the_script_draws_what_the_book_draws(visit):
     tab, network, rng = visit(COVER), stored_writer(), np.random.default_rng(0)
     unit, label, times = WRITER["pixel"] / PANEL["size"], 2, 3000
@@ -261,7 +262,7 @@ def test_it_stands_on_the_cover_and_in_one_chapter():
         assert ("write_here.js" in page.read_text(encoding="utf-8")) == (page in having)
 
 
-@pytest.mark.parametrize("label", SAMPLE.classes)
+@pytest.mark.parametrize("label", some(SAMPLE.classes, SAMPLE.classes[::3]))
 def test_a_traced_character_is_read_as_what_it_is(visit, label):
     tab = visit(COVER)
     tab.locator(".pen-paper").scroll_into_view_if_needed()

@@ -25,14 +25,19 @@ TEST_FILES = {
 }
 
 
+@pytest.fixture(scope="module")
+def tables():
+    return load_tables(RUN_FILES)
+
+
 def test_asking_for_runs_that_are_not_there():
     with pytest.raises(ValueError, match="found no report runs of handwriting; expected some"):
         recorded("handwriting", protocol="report", layers=("none",))
 
 
-def test_recorded_baselines_are_those_of_the_data_of_the_runs():
+def test_recorded_baselines_are_those_of_the_data_of_the_runs(tables):
     table = pd.read_csv(RESULTS / "baselines.csv")
-    runs = load_tables(RUN_FILES)["runs"]
+    runs = tables["runs"]
     for dataset, sizes in TEST_FILES.items():
         digests = set(table[table["dataset"] == dataset]["data"])
         assert digests == set(runs[runs["dataset"] == dataset]["data"])
@@ -41,8 +46,7 @@ def test_recorded_baselines_are_those_of_the_data_of_the_runs():
         assert max(baselines.values()) > baselines["majority class"] + 0.2
 
 
-def test_the_recorded_runs_add_up():
-    tables = load_tables(RUN_FILES)
+def test_the_recorded_runs_add_up(tables):
     runs = tables["runs"].set_index("run")
     assert runs.index.is_unique and (runs["origin"] == "course").all()
     curves = tables["curves"].groupby("run")["epoch"].agg(["max", "size"])
@@ -80,8 +84,8 @@ def test_the_recorded_runs_add_up():
 
 
 @pytest.mark.parametrize("protocol", dict.fromkeys(row.protocol for row in PLAN))
-def test_every_planned_run_is_recorded_and_no_other(protocol):
-    runs = load_tables(RUN_FILES)["runs"].query("protocol == @protocol")
+def test_every_planned_run_is_recorded_and_no_other(tables, protocol):
+    runs = tables["runs"].query("protocol == @protocol")
     found = {row.run: row for row in runs.itertuples()}
     expected = planned_runs([protocol])
     assert set(found) == {settings.name for settings in expected} and len(runs) == len(expected)

@@ -334,6 +334,7 @@ def test_what_a_sweep_costs():
     assert costs["hours on 2 cores"].tolist() == [4, 6, 10]
 
 
+@pytest.mark.slow
 def test_baselines_are_chosen_on_train_and_scored_on_the_test_split():
     dataset = load_handwriting(DATA / "sample")
     small = dataclasses.replace(

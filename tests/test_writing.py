@@ -181,6 +181,7 @@ def test_distances_and_scores_by_hand(judges, dataset):
     assert same["spread"] == 0 and same["linear"] in (0, 1)
 
 
+@pytest.mark.slow
 def test_runs_are_recorded_once(dataset, judges, tmp_path):
     planned = [QUICK, dataclasses.replace(QUICK, variant="raw", distance=0)]
     function = partial(writing.run, judges=judges)
