@@ -36,6 +36,7 @@ CORES = os.cpu_count()
 WAYS = ("stock", "batch", "one", "two", "torch")
 RATIOS = (("stock", "one"), ("stock", "two"), ("batch", "one"), ("torch", "one"))
 SIDE = 2048  # of the matrices whose product says what the machine can do
+OPERATIONS = 2 * SIDE**3
 BLOCKS = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3}
 
 
@@ -146,24 +147,53 @@ def torch_epoch(task):
     return epoch
 
 
-def epochs_for(task, duration):
-    """Train for some seconds in a process of its own; when each epoch ended, the first apart."""
-    work = our_epoch(task)
-    work()  # compiles
-    ends = [time.time()]
-    while ends[-1] < ends[0] + duration:
-        work()
-        ends.append(time.time())
-    return ends
+def products_alone(task):
+    """Return a function that does an epoch's matrix products in their shapes, and nothing else."""
+    lengths = np.random.default_rng(0).permutation([len(x) for x in task.x])
+    batches = np.split(lengths, range(task.batch_size, len(lengths), task.batch_size))
+    layers = []
+    for m, n in itertools.pairwise([task.x[0].shape[1], *task.architecture.units]):
+        columns, longest = BLOCKS[task.cell] * n, max(sum(lengths) for lengths in batches)
+        shapes = (longest, m), (longest, n), (longest, columns), (m, columns), (n, columns)
+        layers.append([np.ones(shape, np.float32) for shape in shapes])
+
+    def epoch():
+        for lengths in batches:
+            active = (np.arange(max(lengths)) < lengths[:, None]).sum(axis=0)
+            edges = np.cumsum([0, *active])
+            for number, (xs, hs, gates, W_x, W_h) in enumerate(layers):
+                x, h, a = (array[: edges[-1]] for array in (xs, hs, gates))
+                _ = x @ W_x, x.T @ a, h.T @ a, number and a @ W_x.T
+                for start, end in itertools.pairwise(edges):
+                    _ = h[start:end] @ W_h, a[start:end] @ W_h.T
+
+    return epoch
+
+
+def alternate(task, duration):
+    """Take turns for some seconds in a process of its own; what was done, from when to when."""
+    works = {"two": our_epoch(task), "alone": products_alone(task), "product": matrix_product(1)}
+    for work in works.values():
+        work()  # compiles
+    done, begun = [], time.time()
+    while time.time() < begun + duration:
+        for name, work in works.items():
+            start = time.time()
+            work()
+            done.append((name, start, time.time()))
+    return done
 
 
 def side_by_side(task, duration):
-    """Seconds for an epoch, per model trained, of two processes that train at the same time."""
-    ends = Parallel(n_jobs=2)(delayed(epochs_for)(task, duration) for _ in range(2))
-    # Count epochs, and parts of them, while both were at work.
-    both = max(e[0] for e in ends), min(e[-1] for e in ends)
-    counts = [np.diff(np.interp(both, e, np.arange(len(e))))[0] for e in ends]
-    return (both[1] - both[0]) / sum(counts)
+    """Median seconds of an epoch, of its products alone and of a large one, in two processes."""
+    found = Parallel(n_jobs=2)(delayed(alternate)(task, duration) for _ in range(2))
+    # Count what was done while both were at work.
+    first, last = max(done[0][1] for done in found), min(done[-1][2] for done in found)
+    times = {"two": [], "alone": [], "product": []}
+    for name, start, end in itertools.chain.from_iterable(found):
+        if first <= start and end <= last:
+            times[name].append(end - start)
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def measure(task, epochs):
@@ -171,24 +201,26 @@ def measure(task, epochs):
     ways = {"stock": stock_epoch, "batch": batch_epoch, "one": our_epoch}
     if importlib.util.find_spec("torch"):
         ways["torch"] = torch_epoch
-    ways = {name: way(task) for name, way in ways.items()} | {"product": matrix_product()}
+    ways = {name: way(task) for name, way in ways.items()} | {"product": matrix_product(CORES)}
     times = {name: [] for name in ways}
     for round_ in range(epochs + 1):
         for name, work in ways.items():
             taken = seconds(work)
             if round_:  # the first one compiles
                 times[name].append(taken)
-    two = side_by_side(task, max(4, epochs * statistics.median(times["one"])))
-    times["product"] += [seconds(ways["product"]) for _ in range(epochs)]
-    return {name: statistics.median(values) for name, values in times.items()} | {"two": two}
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    two = side_by_side(task, max(4, 4 * epochs * medians["one"]))
+    # Two models in the time of one; and what two processes reach of two products at a time.
+    shares = {name: task.products() / two[name] / (OPERATIONS / two["product"]) for name in two}
+    return medians | {"two": two["two"] / 2, "shares": shares}
 
 
-def matrix_product():
-    """Return a function that multiplies two large matrices of float32, on all cores."""
+def matrix_product(cores):
+    """Return a function that multiplies two large matrices of float32."""
     a = np.random.default_rng(0).normal(size=(SIDE, SIDE)).astype(np.float32)
 
     def product():
-        with threadpool_limits(CORES):
+        with threadpool_limits(cores):
             a @ a
 
     return product
@@ -246,10 +278,12 @@ def main(arguments=None):
     print(f"{'geometric mean':76}", *(f"{mean:10.2f}" for mean in means))
 
     task, t, _ = max(measured.values(), key=lambda m: m[0].products())
-    rate = 2 * SIDE**3 / t["product"]
+    rate = OPERATIONS / t["product"]
     print(f"\nmatrix products: {rate / 1e9:.0f} thousand million operations a second; of that")
     for way in WAYS:
-        print(f"{task.name}, {way}: {task.products() / t[way] / rate:.0%}")
+        share = t["shares"]["two"] if way == "two" else task.products() / t[way] / rate
+        print(f"{task.name}, {way}: {share:.0%}")
+    print(f"{task.name}, two, its products alone: {t['shares']['alone']:.0%}")
 
     print(f"\n{'growth':32}{'steps':>10}{'an epoch':>11}{'ratio':>8}{'of steps':>12}", end="")
     print(f"{'of files x longest':>20}")
