@@ -160,8 +160,8 @@ def dependencies(notebook, modules, opened, shown):
     Returns
     -------
     modules, files : set of Path
-        Files are those of ``data/results`` and ``data``, style sheets and scripts of ``helpers``,
-        and modules whose source the notebook shows, docstrings and all.
+        Files are those of ``data/results`` and ``data``, style sheets, scripts and settings of
+        ``helpers``, and modules whose source the notebook shows, docstrings and all.
     """
     stems = [ROOT / name.replace(".", "/") for name in modules]
     candidates = [s.with_suffix(".py") for s in stems] + [s / "__init__.py" for s in stems]
@@ -169,7 +169,7 @@ def dependencies(notebook, modules, opened, shown):
     files = set()
     for path in map(Path, opened):
         recorded = path.parent == ROOT / "data" or path.is_relative_to(ROOT / "data/results")
-        if recorded or any(path.match(f"helpers/*.{kind}") for kind in ("mplstyle", "js")):
+        if recorded or any(path.match(f"helpers/*.{kind}") for kind in ("mplstyle", "js", "toml")):
             files.add(path)
     if any("getsource" in cell.source for cell in notebook.cells if cell.cell_type == "code"):
         files |= imported & {Path(path) for path in shown}

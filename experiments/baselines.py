@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from experiments.plan import FOLDS
 from helpers.padding import fit_scaling, resample_by_arc_length, segment_means
 
 
@@ -179,7 +180,7 @@ def score_baselines(dataset, limit=None):
         fitted on all training files, whose labels it does not use.
     """
     train, test = dataset.train, dataset.test
-    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     rows = []
     for baseline in BASELINES[dataset.name][:limit]:
         known, new = _described(dataset, baseline)

@@ -27,6 +27,7 @@ from threadpoolctl import threadpool_limits
 
 from experiments.sweep import ONE_THREAD
 from helpers import layers
+from helpers.cells import CELLS
 from helpers.data import load_cv_segments, load_handwriting
 from helpers.models import ARCHITECTURES, build
 from helpers.padding import PADDED_LENGTH, PADDING_VALUE, fit_scaling, pad, padded_batches
@@ -37,7 +38,6 @@ WAYS = ("stock", "batch", "one", "two", "torch")
 RATIOS = (("stock", "one"), ("stock", "two"), ("batch", "one"), ("torch", "one"))
 SIDE = 2048  # of the matrices whose product says what the machine can do
 OPERATIONS = 2 * SIDE**3
-BLOCKS = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3}
 
 
 def seconds(work):
@@ -90,7 +90,7 @@ class Task:
         """Floating-point operations in the matrix products of one epoch, on real steps alone."""
         total, m = 0, self.x[0].shape[1]
         for k, n in enumerate(self.architecture.units):
-            columns = BLOCKS[self.cell] * n
+            columns = CELLS[self.cell].blocks * n
             # Forward and the weights' gradient: both matrices. Back: the state's, and the
             # input's except in the first layer. A multiplication and an addition each.
             total += 2 * columns * (2 * (m + n) + n + (m if k else 0))
@@ -153,7 +153,7 @@ def products_alone(task):
     batches = np.split(lengths, range(task.batch_size, len(lengths), task.batch_size))
     layers = []
     for m, n in itertools.pairwise([task.x[0].shape[1], *task.architecture.units]):
-        columns, longest = BLOCKS[task.cell] * n, max(sum(lengths) for lengths in batches)
+        columns, longest = CELLS[task.cell].blocks * n, max(sum(lengths) for lengths in batches)
         shapes = (longest, m), (longest, n), (longest, columns), (m, columns), (n, columns)
         layers.append([np.ones(shape, np.float32) for shape in shapes])
 

@@ -136,7 +136,7 @@ def _two_layers(m, data, value, layers=("LSTM", "SimpleRNN"), protocol="validate
 # --- The report's own numbers -----------------------------------------------------------------
 
 
-def counts_behind(printed, n):
+def _counts_behind(printed, n):
     """Return every k whose 32-bit k/n prints as given with four digits, rounded or cut off."""
     k = np.arange(n + 1)
     ratio = (k.astype(np.float32) / np.float32(n)).astype(float)
@@ -144,7 +144,7 @@ def counts_behind(printed, n):
     return k[(np.floor(ratio * 10_000) == digits) | (np.rint(ratio * 10_000) == digits)]
 
 
-def counts_in_report(m, data, cell, split="test"):
+def _counts_in_report(m, data, cell, split="test"):
     """Right answers of each architecture of the report, shape (5,)."""
     n = FILES[data][split == "test"]
     return np.rint(np.array(m.report[data][cell][f"{split}_accuracy"]) * n).astype(int)
@@ -152,7 +152,7 @@ def counts_in_report(m, data, cell, split="test"):
 
 def _best(m, data, cell):
     """Test count of the architecture that the report calls its best, and its confusion matrix."""
-    k = counts_in_report(m, data, cell)[m.report[data][cell]["best"] - 1]
+    k = _counts_in_report(m, data, cell)[m.report[data][cell]["best"] - 1]
     return int(k), np.array(m.report[data][cell]["confusion"])
 
 
@@ -163,12 +163,12 @@ def _position(data, classes):
 
 def possible_accuracy_in_report(m, printed, n):
     """Whether an accuracy is k of n."""
-    return fact(len(counts_behind(printed, n)) > 0, n=n)
+    return fact(len(_counts_behind(printed, n)) > 0, n=n)
 
 
 def five_differ_in_report(m, data, cell):
     """Chi-square test that the five architectures of a table are equal."""
-    k, n = counts_in_report(m, data, cell), FILES[data][1]
+    k, n = _counts_in_report(m, data, cell), FILES[data][1]
     test = stats.chi2_contingency([k, n - k])
     return tested((1.0, float(test.pvalue)), chi2=test.statistic)
 
@@ -239,7 +239,7 @@ def gain_in_report(m, data, classes, answer=None, fewer=False):
 
 def second_layer_in_report(m, data, cell, more, less):
     """Whether one architecture beats another."""
-    k = counts_in_report(m, data, cell)
+    k = _counts_in_report(m, data, cell)
     a, b, n = k[more - 1], k[less - 1], FILES[data][1]
     low, high = same_files(a, b, n)
     return tested((float(a - b), high), more=a, less=b, n=n, p=bounds_of(low, high))
@@ -353,7 +353,7 @@ def above_train_in_report(m, data):
     return fact((table["gap"] < 0).any(), k=(table["gap"] < 0).sum(), n=len(table))
 
 
-def still_falling_in_report(m, slope, threshold):
+def stopped_falling_in_report(m, slope, threshold):
     """Whether training curves have stopped falling where they end.
 
     Parameters
@@ -896,7 +896,7 @@ def dropout_has_a_part(m, data):
     more = runs.assign(more=on.astype(float) - off).pivot_table(
         "more", index="seed", columns=["layer", "architecture"]
     )
-    easier = held_out_against_test(m, data)
+    easier = _held_out_against_test(m, data)
     return tested(
         crossed(more),
         on=on.sum(),
@@ -909,7 +909,7 @@ def dropout_has_a_part(m, data):
     )
 
 
-def held_out_against_test(m, data):
+def _held_out_against_test(m, data):
     """Test minus validation accuracy, both unseen in training: a mean, its error and its freedom.
 
     The validation files chose the epoch, so they fare a little too well.

@@ -4,7 +4,6 @@ The tests ask of recorded runs, whose seeds and files are shared, and of printed
 are not known.
 """
 
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -201,9 +200,14 @@ def sooner(first, second, strata):
         beats = solved[:, None] & earlier
         score, n = beats.sum(axis=1) - beats.sum(axis=0), len(runs)
         # Within a kind what one run gains another loses: the sum is what the first kind gains.
-        sums = score[np.array(list(combinations(range(len(both)), n)))].sum(axis=1)
+        # In how many ways k of the runs looked at so far have a sum, one row for each k.
         most = n * (len(both) - n)
-        chances = np.bincount(sums + most, minlength=2 * most + 1) / len(sums)
+        zero = max(abs(score).sum(), most)
+        ways = np.zeros((n + 1, 2 * zero + 1))
+        ways[0, zero] = 1
+        for one in score:
+            ways[1:] += np.roll(ways[:-1], one, axis=1)
+        chances = ways[n, zero - most : zero + most + 1] / ways[n].sum()
         null, net, pairs = np.convolve(null, chances), net + score[:n].sum(), pairs + most
     if others:
         raise ValueError(f"found no first kind of run for {strata} {list(others)}; expected some")

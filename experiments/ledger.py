@@ -263,10 +263,9 @@ def recount(claims, levels=(0.001, 0.01, 0.05, 0.1)):
         A row a claim (its id), a column a way: the tests at other levels, all p of the ledger as
         one family by Holm's method, one source alone, and without the code.
     """
-    p = sorted(set(tests_of(claims).values()))
     # The family has as many members as there are tests, equal p included.
     every = sorted(tests_of(claims).values())
-    family = dict(zip(every, holm(every), strict=True)) if p else {}
+    family = dict(zip(every, holm(every), strict=True)) if every else {}
     ways = {
         "as it stands": {},
         **{f"level {level:g}": {"level": level} for level in levels},

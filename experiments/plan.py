@@ -134,7 +134,7 @@ PILOT_SEED = 0
 # Recurrences whose gates read the input alone beside those whose gates see the state: on each of
 # the memory tasks at one lag, and where a state is to be tracked. What copies, at a longer lag too.
 SEEING = ("SimpleRNN", "LSTM, bias 1", "GRU")
-NOT_SEEING = ("MinGRU", "MinLSTM", "LRU", "Selective")
+NOT_SEEING = SCANS
 SCAN_PLAN = (
     ("adding", 100, (*SEEING, *NOT_SEEING, "MinGRU, bias 0")),
     ("copy", 20, (*SEEING, *NOT_SEEING, "MinGRU, bias 0")),

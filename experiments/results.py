@@ -27,7 +27,7 @@ from experiments.plan import (
     planned_symbol_runs,
     planned_writing_runs,
 )
-from experiments.sweep import BACKENDS, sweep, sweep_memory
+from experiments.sweep import BACKENDS, refuse_other_data, sweep, sweep_memory
 from helpers.data import load_cv_segments, load_handwriting
 from helpers.runs import (
     MEMORY_FILES,
@@ -52,9 +52,16 @@ def make_runs(data, out, limit, protocols, **options):
 
 def make_baselines(data, out, limit):
     """Score the models without recurrence on both data sets."""
-    scores = pd.concat(score_baselines(dataset, limit) for dataset in _load(data))
-    Path(out).mkdir(parents=True, exist_ok=True)
-    scores.to_csv(Path(out) / "baselines.csv", index=False, float_format="%.6g")
+    datasets, path = _load(data), Path(out) / "baselines.csv"
+    old = pd.read_csv(path) if path.exists() else pd.DataFrame({"dataset": [], "model": []})
+    for dataset in datasets:
+        refuse_other_data(out, old[old["dataset"] == dataset.name], dataset)
+    scores = pd.concat(score_baselines(dataset, limit) for dataset in datasets)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    keys = ["dataset", "model"]
+    kept = old[~old.set_index(keys).index.isin(scores.set_index(keys).index)]
+    table = pd.concat([scores, kept]) if len(kept) else scores
+    table.to_csv(path, index=False, float_format="%.6g")
     return scores
 
 
@@ -105,10 +112,10 @@ def make_writing_runs(data, out, limit, **options):
     dataset = load_handwriting(data)
     dataset.summary()
     judges = writing.Judges(dataset)
+    references = writing.references(dataset, judges)  # first: they refuse data that are too few
     planned = planned_writing_runs()[:limit]
     function = partial(writing.run, judges=judges)
     made = sweep({dataset.name: dataset}, planned, out, WRITING_FILES, function, **options)
-    references = writing.references(dataset, judges)
     references.to_csv(Path(out) / "writing_references.csv", index=False, float_format="%.6g")
     path = Path(out) / "writer.json"
     if not path.exists() or json.loads(path.read_text(encoding="utf-8"))["data"] != dataset.digest:

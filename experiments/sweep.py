@@ -68,9 +68,10 @@ def make(function, work, files, folder, processes=2, backend="loky", scheduler=N
 def is_recorded(settings, digest, runs):
     """Whether a run of these settings on these data is in the table."""
     same = runs[runs["run"] == settings.name]
+    asked = dataclasses.asdict(settings) | {"data": digest}
     return len(same) > 0 and all(
-        same.iloc[0][key] == value
-        for key, value in (dataclasses.asdict(settings) | {"data": digest}).items()
+        same.iloc[0].get(key) == (float(f"{value:.6g}") if isinstance(value, float) else value)
+        for key, value in asked.items()  # as the store rounds them
     )
 
 
@@ -106,7 +107,7 @@ def sweep(datasets, planned, folder, files=RUN_FILES, function=None, **options):
     store.export(files, folder)  # what an interrupted sweep left
     runs = load_tables(files, folder)["runs"]
     for name, dataset in datasets.items():
-        _refuse_other_data(folder, runs[runs["dataset"] == name] if len(runs) else runs, dataset)
+        refuse_other_data(folder, runs[runs["dataset"] == name] if len(runs) else runs, dataset)
     missing = [s for s in planned if not is_recorded(s, datasets[s.dataset].digest, runs)]
     work = [(datasets[s.dataset], s) for s in missing]
     make(function or _fit, work, files, folder, **options)
@@ -140,7 +141,8 @@ def sweep_memory(planned, folder, files=MEMORY_FILES, **options):
     return len(missing)
 
 
-def _refuse_other_data(folder, runs, dataset):
+def refuse_other_data(folder, runs, dataset):
+    """Raise ValueError if runs in a folder, or scores, are of other data than these."""
     others = set(runs["data"] if len(runs) else ()) - {dataset.digest}
     if others:
         raise ValueError(

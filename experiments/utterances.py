@@ -174,7 +174,7 @@ def transcribe(model, utterances, kind, beam=0, batch_size=100):
     ----------
     model : keras.Model
     utterances : helpers.transcription.Utterances
-        Whose symbols and boundaries are not used but for ``attended``.
+        Symbols are used for ``attended`` alone, boundaries for that and for ``voted``.
     kind : str
     beam : int
         Width of a prefix beam search after CTC; 0 for none.
@@ -339,17 +339,20 @@ def run(dataset, settings):
     Raises
     ------
     ValueError
-        If there are more classes than signs.
+        If there are more classes than signs, or a test speaker has too few segments.
     """
     if len(dataset.classes) >= len(SIGNS):
         found, most = len(dataset.classes), len(SIGNS) - 1
         raise ValueError(f"{dataset.name}: found {found} classes; expected at most {most}")
     started = time.process_time()
     splits = split_by_speaker(dataset, settings.scaling)
+    test_sets = {  # before training: a speaker may have too few segments for the longest
+        segments: test_utterances(splits, segments, count, settings.fade)
+        for segments, count in TEST_SETS.items()
+    }
     model, curve = train(splits, settings, len(dataset.classes), progress=False)
     tables = []
-    for segments, count in TEST_SETS.items():
-        drawn = test_utterances(splits, segments, count, settings.fade)
+    for segments, drawn in test_sets.items():
         table = transcribe(model, drawn, settings.kind, BEAM)
         table.insert(0, "ends", drawn.ends)
         table.insert(0, "symbols", drawn.y)

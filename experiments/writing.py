@@ -497,11 +497,19 @@ def ended_by(strokes, labels, ends, rng):
     Returns
     -------
     list of arrays
+
+    Raises
+    ------
+    ValueError
+        If there is no other stroke of a class.
     """
     out = []
     for k, (steps, end) in enumerate(zip(strokes, ends, strict=True)):
         same = np.flatnonzero(labels == end)
-        other = strokes[rng.choice(same[same != k])]
+        others = same[same != k]
+        if not len(others):
+            raise ValueError(f"class number {end}: found {len(same)} strokes; expected 2 or more")
+        other = strokes[rng.choice(others)]
         out.append(np.concatenate([steps[: len(steps) // 2], other[len(other) // 2 :]]))
     return out
 

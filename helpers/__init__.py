@@ -1,4 +1,4 @@
-"""What two notebooks share: data, padding, models, training, figures.
+"""What the chapters share: data, padding, models, training, figures.
 
 Using the style ``helpers.book`` or importing any module of this package gives matplotlib the
 style's greys by name: ``color="muted"``.

@@ -78,7 +78,10 @@ class Sequences:
 
     def subset(self, index):
         """Return the sequences at the integer positions ``index``, in that order."""
-        index = np.asarray(index, dtype=np.int64)
+        index = np.asarray(index)
+        if index.dtype == bool:
+            raise ValueError("found a mask; expected integer positions: np.flatnonzero(mask)")
+        index = index.astype(np.int64)
         x, files = [self.x[i] for i in index], tuple(self.files[i] for i in index)
         return Sequences(x, self.y[index], files, self.groups[index])
 

@@ -168,7 +168,9 @@ def frame_signal(signal, rate, length=0.025, step=0.010):
     length, step = round(length * rate), round(step * rate)
     signal = np.asarray(signal, dtype=np.float64)
     if signal.ndim != 1 or len(signal) < length:
-        raise ValueError(f"found a signal of shape {signal.shape}; expected {length} samples")
+        raise ValueError(
+            f"found a signal of shape {signal.shape}; expected one of {length} samples or more"
+        )
     return np.lib.stride_tricks.sliding_window_view(signal, length)[::step]
 
 

@@ -194,7 +194,14 @@ def count_parameters(layer, architecture, features, classes):
     -------
     list of int
         One count for each recurrent layer, and last the dense layer's.
+
+    Raises
+    ------
+    ValueError
+        If ``layer`` is another one.
     """
+    if layer not in CELLS:
+        raise ValueError(f"found layer {layer!r}; expected one of {', '.join(CELLS)}")
     counts, m = [], features
     for n in architecture.units:
         counts.append(

@@ -250,6 +250,12 @@ def padded_batches(x, batch_size, value, y=None, files=None, shuffle_seed=None):
 # --- A reading that needs no future -----------------------------------------------------------
 
 
+def distance_travelled(x):
+    """How far the pen has travelled at each point of a stroke (T, 2); shape (T,), float64."""
+    steps = np.linalg.norm(np.diff(np.asarray(x, np.float64), axis=0), axis=1)
+    return np.concatenate([[0], np.cumsum(steps)])
+
+
 def read_along(x, size, spacing=0.05):
     """Read a stroke point by point as the pen moves, a point each time it has gone a bit further.
 
@@ -279,12 +285,6 @@ def read_along(x, size, spacing=0.05):
 
 
 # --- Fixed-length features for baselines ------------------------------------------------------
-
-
-def distance_travelled(x):
-    """How far the pen has travelled at each point of a stroke (T, 2); shape (T,), float64."""
-    steps = np.linalg.norm(np.diff(np.asarray(x, np.float64), axis=0), axis=1)
-    return np.concatenate([[0], np.cumsum(steps)])
 
 
 def resample_by_arc_length(x, points=40):

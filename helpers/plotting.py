@@ -504,9 +504,8 @@ def listen(segments, classes):
         size = (320, 150)
         chart = svg_chart(curves, (0, len(p)), (0, 1.15), "frame", "probability", size=size)
         words = f"{label}, {len(p)} frames; at the end: {classes[p[-1].argmax()]} {p[-1].max():.2f}"
-        stored = json.dumps(
-            [[classes[k] for k in p.argmax(axis=1)], p.max(axis=1).round(2).tolist()]
-        )
+        said = [classes[k] for k in p.argmax(axis=1)], p.max(axis=1).round(2).tolist()
+        label, words, stored = map(html.escape, (label, words, json.dumps(said)))
         parts.append(
             f"<figure data-said='{stored}' style='flex:1 1 17rem;max-width:21rem;margin:0'>"
             f"<figcaption>{words}</figcaption><div style='position:relative;background:white'>"

@@ -218,8 +218,10 @@ def seed_interval(scores, confidence=0.95, bounds=(0.0, 1.0)):
     -------
     low, high : float
         Of a *mean* over seeds on this test split. A single run scatters more, and another test
-        split adds its own chance.
+        split adds its own chance. Of one seed nothing can be said: NaN.
     """
+    if len(scores) < 2:
+        return np.nan, np.nan
     if np.ptp(scores) == 0:  # no spread to judge by; scipy would warn
         return float(np.min(scores)), float(np.max(scores))
     interval = ttest_1samp(scores, 0).confidence_interval(confidence)

@@ -115,7 +115,16 @@ PROTOCOLS = tomllib.loads((Path(__file__).parent / "protocols.toml").read_text(e
 
 
 def settings_for(dataset, layer, architecture, seed, protocol="validated", **changes):
-    """Return the settings of a run under a protocol, with any setting changed by name."""
+    """Return the settings of a run under a protocol, with any setting changed by name.
+
+    Raises
+    ------
+    ValueError
+        If the protocol or the data set is unknown.
+    """
+    if dataset not in PROTOCOLS.get(protocol, {}):
+        known = ", ".join(name for name in PROTOCOLS if dataset in PROTOCOLS[name])
+        raise ValueError(f"found protocol {protocol!r} of {dataset!r}; expected one of {known}")
     settings = {**PROTOCOLS[protocol][dataset], **changes}
     return RunSettings(dataset, layer, architecture, seed, protocol, **settings)
 
@@ -251,13 +260,21 @@ def fit(dataset, settings, progress=True, make_batches=None):
     Returns
     -------
     Run
+
+    Raises
+    ------
+    ValueError
+        If the settings are for another data set or contradict themselves.
     """
     if dataset.name != settings.dataset:
         raise ValueError(f"found {dataset.name} data; expected {settings.dataset}")
     if settings.refit and not settings.validation:
         raise ValueError("refit: found validation 0; expected a share that chooses the epochs")
     if (settings.batches == "shuffled") != (make_batches is None):
-        raise ValueError(f"batches {settings.batches}: found {make_batches} to draw them")
+        raise ValueError(
+            f"batches {settings.batches!r}: found make_batches {make_batches}; expected a function "
+            f"that draws them, and with 'shuffled' none"
+        )
     started = time.process_time()
     train, validation = split_validation(
         dataset.train, settings.validation, settings.seed, settings.split == "by_speaker"
