@@ -1,7 +1,7 @@
 """What data, recorded runs and small computations say about the report's claims.
 
-Each public function after the first section answers one question from a :class:`Material` and
-returns what it :class:`Found`: whether that speaks for the claim, and the numbers that the ledger's
+Each function that the ledger names answers one question from a :class:`Material` and returns
+what it :class:`Found`: whether that speaks for the claim, and the numbers that the ledger's
 sentence quotes (``data/ledger.yaml`` holds the sentences). Those whose names end in ``in_report``
 look at the report's own numbers, the others at this book's data, runs and networks.
 """
@@ -136,7 +136,7 @@ def _two_layers(m, data, value, layers=("LSTM", "SimpleRNN"), protocol="validate
 # --- The report's own numbers -----------------------------------------------------------------
 
 
-def _counts_behind(printed, n):
+def counts_behind(printed, n):
     """Return every k whose 32-bit k/n prints as given with four digits, rounded or cut off."""
     k = np.arange(n + 1)
     ratio = (k.astype(np.float32) / np.float32(n)).astype(float)
@@ -144,7 +144,7 @@ def _counts_behind(printed, n):
     return k[(np.floor(ratio * 10_000) == digits) | (np.rint(ratio * 10_000) == digits)]
 
 
-def _counts_in_report(m, data, cell, split="test"):
+def counts_in_report(m, data, cell, split="test"):
     """Right answers of each architecture of the report, shape (5,)."""
     n = FILES[data][split == "test"]
     return np.rint(np.array(m.report[data][cell][f"{split}_accuracy"]) * n).astype(int)
@@ -152,7 +152,7 @@ def _counts_in_report(m, data, cell, split="test"):
 
 def _best(m, data, cell):
     """Test count of the architecture that the report calls its best, and its confusion matrix."""
-    k = _counts_in_report(m, data, cell)[m.report[data][cell]["best"] - 1]
+    k = counts_in_report(m, data, cell)[m.report[data][cell]["best"] - 1]
     return int(k), np.array(m.report[data][cell]["confusion"])
 
 
@@ -163,12 +163,12 @@ def _position(data, classes):
 
 def possible_accuracy_in_report(m, printed, n):
     """Whether an accuracy is k of n."""
-    return fact(len(_counts_behind(printed, n)) > 0, n=n)
+    return fact(len(counts_behind(printed, n)) > 0, n=n)
 
 
 def five_differ_in_report(m, data, cell):
     """Chi-square test that the five architectures of a table are equal."""
-    k, n = _counts_in_report(m, data, cell), FILES[data][1]
+    k, n = counts_in_report(m, data, cell), FILES[data][1]
     test = stats.chi2_contingency([k, n - k])
     return tested((1.0, float(test.pvalue)), chi2=test.statistic)
 
@@ -239,7 +239,7 @@ def gain_in_report(m, data, classes, answer=None, fewer=False):
 
 def second_layer_in_report(m, data, cell, more, less):
     """Whether one architecture beats another."""
-    k = _counts_in_report(m, data, cell)
+    k = counts_in_report(m, data, cell)
     a, b, n = k[more - 1], k[less - 1], FILES[data][1]
     low, high = same_files(a, b, n)
     return tested((float(a - b), high), more=a, less=b, n=n, p=bounds_of(low, high))

@@ -223,6 +223,8 @@ def _evidence(where, entry, material, functions, computed):
     if made not in computed:  # some evidence serves several claims
         computed[made] = function(material, **arguments)
     found = computed[made]
+    if not isinstance(found, Found):
+        raise DataFormatError(where, f"by {entry['by']!r}", "a function that says what it Found")
     quoted = {name for _, name, _, _ in Formatter().parse(entry["text"]) if name}
     if quoted - set(found.numbers):
         raise DataFormatError(

@@ -885,6 +885,8 @@ def test_sequences(tmp_path):
     assert part.y.tolist() == [1, 0] and part.groups.tolist() == ["10", "1"]
     assert part.lengths.tolist() == [11, 1]
     assert len(train.subset([])) == 0
+    with pytest.raises(ValueError, match="found a mask; expected integer positions"):
+        train.subset(train.y == 1)
     doubled = train.with_x([2 * x for x in train.x])
     np.testing.assert_array_equal(doubled.x[3], 2 * train.x[3])
     assert doubled.files == train.files and doubled.y is train.y

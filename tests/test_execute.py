@@ -246,6 +246,14 @@ def test_a_notebook_that_shows_source_depends_on_docstrings_too(tmp_path):
     assert set(record["files"]) == {"helpers/cells.py"}
 
 
+def test_settings_and_styles_of_helpers_count_as_files():
+    notebook, helpers = nbformat.v4.new_notebook(), stale.ROOT / "helpers"
+    names = {"protocols.toml", "diagrams.toml", "book.mplstyle", "slider.js"}
+    opened = [str(helpers / name) for name in names] + [str(stale.ROOT / "pyproject.toml")]
+    _, files = execute.dependencies(notebook, [], opened, [])
+    assert {path.name for path in files} == names
+
+
 # --- Quiet ------------------------------------------------------------------------------------
 
 

@@ -815,6 +815,7 @@ FUNCTIONS = SimpleNamespace(
     doubtful=lambda m: findings.tested((1.0, 0.03)),
     blunt=lambda m: findings.tested((1.0, 0.2)),
     true=lambda m: Found("for", {}),
+    counted=lambda m: [1, 2],
 )
 ENTRY = """
 - id: one
@@ -860,6 +861,7 @@ def test_an_entry_becomes_a_claim(tmp_path):
         (ENTRY + "  verdict: holds", "found the fields id, place, quote, reading, verdict"),
         (ENTRY + ENTRY, r"entry 2 \(one\): found an id that is taken"),
         (OURS + "by: nothing, text: so}", "one.*, ours: found by 'nothing'; expected a function"),
+        (OURS + "by: counted, text: so}", "by 'counted'; expected a function that says what it Fo"),
         (OURS + "by: sure, with: {of: 1}, text: so}", r"\{'of': 1\}; expected sure\(m, sign=1\)"),
         (OURS + "by: sure, text: '{share}'}", r"sentence with \['share'\]; expected numbers of"),
         (OURS + "finding: maybe, text: so}", "found finding 'maybe'; expected for, against, open"),
@@ -953,7 +955,7 @@ def test_every_verdict_function_serves_the_ledger():
         and not name.startswith("_")
         and next(iter(inspect.signature(function).parameters)) == "m"
     }
-    assert takes_material - {"new_speakers"} == used - {""}
+    assert takes_material - {"counts_in_report", "new_speakers"} == used - {""}
 
 
 def test_quotations_are_the_reports_words_alone():

@@ -74,3 +74,5 @@ def test_the_optimiser_is_the_reports():
 def test_an_unknown_cell_is_refused():
     with pytest.raises(ValueError, match="'RNN'; expected one of SimpleRNN, LSTM, GRU"):
         build("RNN", ARCHITECTURES["handwriting"][1], 2, 5, 2.0)
+    with pytest.raises(ValueError, match="'LRU'; expected one of SimpleRNN, LSTM, GRU"):
+        count_parameters("LRU", ARCHITECTURES["handwriting"][1], 2, 5)

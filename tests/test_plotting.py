@@ -497,6 +497,15 @@ def test_a_slider_shows_its_number_and_says_what_to_look_for(sliders):
     assert not list(shown.iter("b"))  # the label below says it
 
 
+def test_a_class_of_any_name_is_heard():
+    said = {"wav": "", "features": np.zeros((2, 39)), "probabilities": [[0.2, 0.8], [0.9, 0.1]]}
+    shown = plotting.listen([said | {"label": "k'a<b>"}], ["k'a<b>", 'n"i&'])
+    figure = html.fromstring(shown.data).find(".//figure")
+    assert json.loads(figure.get("data-said")) == [['n"i&', "k'a<b>"], [0.8, 0.9]]
+    assert figure.find("figcaption").text == "k'a<b>, 2 frames; at the end: k'a<b> 0.90"
+    assert figure.find("audio").get("aria-label") == "k'a<b>"
+
+
 def test_words_of_a_slider_stay_legible_on_a_phone():
     chart = plotting.svg_chart([([0, 1], [0, 1])], (0, 1), (0, 1))
     for picture, width in ((chart, 262), (plotting.svg_row(chart, chart), 524)):

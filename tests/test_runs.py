@@ -17,6 +17,7 @@ from helpers.runs import (
     load_tables,
     recorded,
     recorded_baselines,
+    seed_interval,
 )
 
 TEST_FILES = {
@@ -92,6 +93,17 @@ def test_every_planned_run_is_recorded_and_no_other(tables, protocol):
     for settings in expected:
         for key, value in dataclasses.asdict(settings).items():
             assert getattr(found[settings.name], key) == value, (settings.name, key)
+
+
+def test_the_interval_of_a_mean_over_seeds():
+    # Student's t of two degrees of freedom: 4.303.
+    low, high = seed_interval([0.4, 0.5, 0.6])
+    assert (low, high) == pytest.approx(
+        (0.5 - 4.303 * 0.1 / 3**0.5, 0.5 + 4.303 * 0.1 / 3**0.5), abs=1e-3
+    )
+    assert seed_interval([0.9, 1.0])[1] == 1 < seed_interval([0.9, 1.0], bounds=None)[1]
+    assert seed_interval([0.7, 0.7]) == (0.7, 0.7)
+    assert np.isnan(seed_interval([0.7])).all()  # one seed says nothing of others
 
 
 def two_way(rng, seeds, files, by_seed, by_file, by_both):

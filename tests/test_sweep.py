@@ -217,6 +217,38 @@ def test_a_sweep_goes_on_where_it_was(toy, tmp_path):
     assert len(runs) == 2 and 0.01 in runs["learning_rate"].tolist()
 
 
+def test_a_run_is_found_again_as_its_table_rounds_it(toy):
+    settings = quick(0, learning_rate=1 / 300)
+    row = dataclasses.asdict(settings) | {"run": settings.name, "data": toy.digest}
+    rounded = row | {"learning_rate": float(f"{1 / 300:.6g}")}
+    assert sweep.is_recorded(settings, toy.digest, pd.DataFrame([rounded]))
+    other = pd.DataFrame([rounded | {"learning_rate": 0.00334}])
+    assert not sweep.is_recorded(settings, toy.digest, other)
+    # A setting that the table does not know yet: the run is made again.
+    older = pd.DataFrame([rounded]).drop(columns="backwards")
+    assert not sweep.is_recorded(settings, toy.digest, older)
+
+
+def test_baselines_of_other_data_are_not_replaced(tmp_path, monkeypatch, toy):
+    monkeypatch.setattr(results, "_load", lambda data: [toy])
+    columns = ["dataset", "data", "model", "test_accuracy"]
+
+    def score(dataset, limit):
+        rows = [(dataset.name, dataset.digest, model, 0.5) for model in ("first", "second")]
+        return pd.DataFrame(rows[:limit], columns=columns)
+
+    monkeypatch.setattr(results, "score_baselines", score)
+    results.make_baselines(None, tmp_path, None)
+    results.make_baselines(None, tmp_path, 1)  # what is not scored again stays
+    table = pd.read_csv(tmp_path / "baselines.csv")
+    assert table["model"].tolist() == ["first", "second"] and list(table) == columns
+    other = dataclasses.replace(toy, digests={"a": {"train": {}}})
+    monkeypatch.setattr(results, "_load", lambda data: [other])
+    with pytest.raises(ValueError, match=f"found runs on handwriting data {toy.digest}"):
+        results.make_baselines(None, tmp_path, None)
+    assert pd.read_csv(tmp_path / "baselines.csv").equals(table)
+
+
 def test_runs_on_other_data_are_not_replaced(toy, tmp_path):
     planned = [quick(0, max_epochs=1)]
     sweep.sweep({"handwriting": toy}, planned, tmp_path, processes=1)

@@ -1,6 +1,7 @@
 """The memory tasks, how networks start and train on them, and the recorded runs."""
 
 import dataclasses
+import math
 
 import keras
 import numpy as np
@@ -318,6 +319,9 @@ def test_who_is_sooner_is_counted_exactly():
     first, second = ended(*values[:4]), ended(*values[4:])
     exact = stats.mannwhitneyu(values[:4], values[4:], method="exact").pvalue
     assert sooner(first, second, ["lag"]).p == pytest.approx(exact)
+    # With as many seeds as one likes: here 2 of 1.2e17 ways.
+    many = ended(*range(30)), ended(*range(30, 60))
+    assert sooner(*many, ["lag"]).p == pytest.approx(2 / math.comb(60, 30))
 
 
 def test_a_run_that_ended_unsolved_is_later_only_than_those_solved_by_then():

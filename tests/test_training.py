@@ -159,6 +159,12 @@ def test_class_weights_change_training_only(toy):
 def test_the_wrong_data_set_is_refused(toy):
     with pytest.raises(ValueError, match="found handwriting data; expected cv_segments"):
         fit(toy, settings_for("cv_segments", "LSTM", 4, 0), progress=False)
+    for dataset, protocol in (("handwriting", "valid"), ("strokes", "report")):
+        with pytest.raises(ValueError, match=f"found protocol '{protocol}' of '{dataset}'"):
+            settings_for(dataset, "LSTM", 4, 0, protocol)
+    by_length = settings_for("handwriting", "LSTM", 4, 0, batches="by_length")
+    with pytest.raises(ValueError, match="batches 'by_length': found make_batches None; expected"):
+        fit(toy, by_length, progress=False)
 
 
 def test_the_rate_falls_to_nothing_and_gradients_are_clipped(toy):

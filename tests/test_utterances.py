@@ -109,6 +109,13 @@ def test_symbols_stand_in_tables_with_one_sign_each(dataset, monkeypatch):
         run(dataclasses.replace(many, classes=[*names, "22"]), settings)
 
 
+def test_speakers_with_too_few_segments_are_named_before_training(dataset, monkeypatch):
+    monkeypatch.setattr(utterances, "TEST_SETS", {(999, 999): 1})
+    monkeypatch.setattr(utterances, "train", lambda *_, **__: 1 / 0)
+    with pytest.raises(ValueError, match=r"found .* segments"):
+        run(dataset, TranscriberSettings("ctc", 3, **SMALL))
+
+
 def test_the_recorded_runs_are_the_plan_and_say_what_was_said():
     tables = load_tables(SYMBOL_FILES)
     found = {row.run: row for row in tables["runs"].itertuples()}

@@ -196,6 +196,12 @@ def test_runs_are_recorded_once(dataset, judges, tmp_path):
     assert sweep({"handwriting": dataset}, changed, tmp_path, **options) == 1
 
 
+def test_a_class_of_one_stroke_cannot_end_another(rng):
+    strokes, labels = [np.ones((4, 2))] * 3, np.array([0, 0, 1])
+    with pytest.raises(ValueError, match="class number 1: found 1 strokes; expected 2 or more"):
+        writing.ended_by(strokes, labels, labels, rng)
+
+
 def test_the_rules_without_a_network(dataset, judges):
     table = references(dataset, judges).set_index("name")
     assert table["test_nll"].dropna().is_monotonic_decreasing  # each rule knows more
