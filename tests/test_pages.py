@@ -23,6 +23,10 @@ UNSEEN = """() => [...document.querySelectorAll("article mjx-container")].filter
     || !formula.querySelector("math");
 }).map(formula => formula.textContent)"""
 
+# Where the script does not know an icon, it draws three blinking dots.
+DRAWN = """() => [...document.querySelectorAll("svg[data-icon]")]
+  .map(icon => icon.querySelectorAll("path").length === 1 && !icon.querySelector("animate"))"""
+
 
 def chapter(start):
     """Return the page of the chapter whose file name begins so."""
@@ -37,6 +41,8 @@ def test_a_page_stands_alone_and_fits_a_phone(visit, page, scheme):
     assert tab.evaluate("document.documentElement.dataset.theme") == scheme
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
     assert tab.evaluate(UNSEEN) == []
+    icons = tab.evaluate(DRAWN)
+    assert len(icons) > 4 and all(icons)
     assert tab.evaluate(SHIFT) < 0.1
     ARTEFACTS.mkdir(exist_ok=True)
     tab.screenshot(path=ARTEFACTS / f"{page.stem}_390_{scheme}.png")

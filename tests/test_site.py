@@ -271,6 +271,7 @@ def test_the_site_is_small():
     files = [file for file in SITE.rglob("*") if file.is_file()]
     assert sum(file.stat().st_size for file in files) < 30e6
     assert all(page.stat().st_size < 1e6 for page in PAGES)
+    assert (SITE / "_static/scripts/fontawesome.js").stat().st_size < 1e5
 
 
 def test_every_page_can_be_reached_from_the_cover(soups):

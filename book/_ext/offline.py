@@ -16,8 +16,13 @@ IMAGE = re.compile(r'<img (?![^>]*\bheight=)([^>]*\bsrc="(?:\.\./)*_images/([^"]
 SEARCH = re.compile(
     r'<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>'
 )
-# Maps for debuggers and the theme's translations: a third of the site, and never asked for.
-NEEDLESS = ("**/*.map", "locales/**/*.[mp]o", "locales/**/*.js", "searchtools.js")
+# Maps for debuggers, the theme's translations, fonts for browsers of long ago: never asked for.
+NEEDLESS = ("**/*.map", "locales/**/*.[mp]o", "locales/**/*.js", "searchtools.js", "**/*.ttf")
+# In a script of 1.5 MB, which every page loads, two thousand: name, size, other names, drawing.
+ICON = re.compile(
+    r'"?([\w-]+)"?:\[\d+,\d+,\[([^\]]*)\],"\w+",(?:"[^"]*"|\["[^"]*","[^"]*"\])\](?:,|(?=\}))'
+)
+USED = re.compile(r"\bfa-([a-z][a-z-]*)")
 
 
 def deferred(script):
@@ -74,10 +79,24 @@ def write_font(app, letters):
     (Path(app.outdir) / "_static/devanagari.woff").write_bytes(buffer.getvalue())
 
 
+def keep_icons(site):
+    """Leave out of the theme's script the icons that no page and no other script names."""
+    script = site / "_static/scripts/fontawesome.js"
+    others = {*site.rglob("*.html"), *(site / "_static/scripts").glob("*.js")} - {script}
+    used = {name for file in others for name in USED.findall(file.read_text(encoding="utf-8"))}
+
+    def kept(match):
+        names = {match[1], *re.findall(r'"([^"]+)"', match[2])}
+        return match[0] if names & used else ""
+
+    script.write_text(ICON.sub(kept, script.read_text(encoding="utf-8")), encoding="utf-8")
+
+
 def finish(app, exception):
     """Complete a site that was built."""
     if exception is None and app.builder.format == "html":
         finish_pages(app)
+        keep_icons(Path(app.outdir))
         for pattern in NEEDLESS:
             for file in (Path(app.outdir) / "_static").glob(pattern):
                 file.unlink()
