@@ -115,13 +115,13 @@ def python(*command, **more):
 def install(*names):
     """Install what is missing, or older than the list of it."""
     for name in names or ("installed",):
+        if name != "installed":
+            install("installed")
         stamp = VENV / ("." + name)
         if is_newer(stamp, [ROOT / file for file in INSTALLED[name]]):
             continue
         if name == "installed":
             make_environment()
-        else:
-            install("installed")
         print("Installing " + INSTALLED[name][0] + ", once; this takes some minutes", flush=True)
         alone = ["--no-deps"] if name == "baselines" else []
         python("-m", "pip", "install", "--quiet", *alone, "-r", INSTALLED[name][0])
@@ -155,6 +155,8 @@ def is_newer(target, sources):
 def install_all(options, names):
     """Install what the names stand for."""
     install(*names)
+    for name in names:
+        (VENV / ("." + name)).touch()  # make holds it against every list, and would ask again
 
 
 def lab(options, words):

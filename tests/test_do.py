@@ -144,6 +144,21 @@ def test_what_is_installed_is_not_installed_again(monkeypatch, tmp_path):
     os.utime(tmp_path / ".venv/.testing", (0, 0))
     do.install("testing")
     assert done[3:] == ["requirements-test.txt"]
+    # What the book itself needs comes first, even where the rest is up to date.
+    os.utime(tmp_path / ".venv/.installed", (0, 0))
+    os.utime(tmp_path / "requirements.txt")
+    do.install("testing")
+    assert done[4:] == ["environment", "requirements.txt"]
+
+
+def test_make_does_not_ask_again_for_what_is_installed(monkeypatch, tmp_path):
+    stamp = tmp_path / ".testing"
+    stamp.touch()
+    os.utime(stamp, (1, 1))  # younger than its own list, older than some other
+    monkeypatch.setattr(do, "VENV", tmp_path)
+    monkeypatch.setattr(do, "install", lambda *names: None)
+    assert do.main(["install", "testing"]) == 0
+    assert stamp.stat().st_mtime > 1
 
 
 @pytest.mark.slow
