@@ -178,7 +178,9 @@ def book(options, words):
     sources = [path for path in sources if path.is_file()]
     sources += [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "data" / "results").iterdir()]
     sources += [ROOT / name for name in ("_config.yml", "_toc.yml", "data/ledger.yaml")]
-    sources.append(ROOT / "experiments" / "evidence.py")
+    # The evidence behind numbers is read from the code; a page includes what the bench printed.
+    sources += [*(ROOT / "helpers").glob("*.py"), *(ROOT / "experiments").glob("*.py")]
+    sources.append(ROOT / "experiments" / "bench.txt")
     index = SITE / "index.html"
     if not is_newer(index, sources):
         run(BIN / "jupyter-book", "build", ".", "-W", "-n", "--keep-going", "--quiet")

@@ -104,6 +104,18 @@ def test_a_site_older_than_a_page_is_built(asked, monkeypatch):
     assert built.startswith("jupyter-book build .") and "-W" in built
 
 
+def test_a_site_is_older_than_whatever_it_reads(asked, monkeypatch):
+    read = {}
+    monkeypatch.setattr(do, "is_newer", lambda target, files: read.setdefault(target.name, files))
+    assert do.main(["book"]) == 0
+    sources = {*read["index.html"]}
+    assert sources >= {*(ROOT / "helpers").glob("*.py"), *(ROOT / "experiments").glob("*.py")}
+    for page in (ROOT / "book").glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        for name in re.findall(r"(?:include\}|:file:) (\S+)", text):
+            assert (page.parent / name).resolve() in sources, f"{page.name} includes {name}"
+
+
 def test_a_task_that_fails_says_so(monkeypatch):
     monkeypatch.setattr(do, "course_data", None)
     monkeypatch.setattr(do, "install", lambda *names: do.run(sys.executable, "-c", "exit(3)"))
