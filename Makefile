@@ -30,7 +30,7 @@ help:  ## list these commands
 book:  ## build the site from the stored outputs, into _build/html, and a zip of it
 	@$(DO) book
 
-pdf:  ## print the whole book into one PDF, in _build; needs Chromium [PAGES=some of _toc.yml]
+pdf:  ## print the whole book into one PDF, in _build; needs Chromium [PAGES=some of _toc.yml, into a file of their own]
 	@$(DO) pdf $(if $(PAGES),PAGES="$(PAGES)")
 
 test:  ## check code, site and grading, on the sample that ships [ALL=1: everything, as CI does]

@@ -7,7 +7,7 @@ needs, once. The Makefile calls it too. Tasks and words are those of make:
     python do.py lab DATA=folder-or-zip  ... on your own data
     python do.py notebooks               write plain notebooks, for VS Code and others
     python do.py book                    build the site, and a zip of it
-    python do.py pdf                     print the book into one PDF, with Chromium
+    python do.py pdf                     print the book into one PDF, with Chromium [PAGES=...]
     python do.py run                     execute what is stale [ALL=1 NOTEBOOKS=... DATA=...]
     python do.py course-data             fetch the report's own data, if you say yes
     python do.py test                    check code, site and grading, on the sample that ships
@@ -44,6 +44,7 @@ INSTALLED = {
 SITE = ROOT / "_build" / "html"
 ZIP = ROOT / "_build" / "recurrent-sequence-learning.zip"
 PDF = ZIP.with_suffix(".pdf")
+PDF_OF_PAGES = PDF.with_name(PDF.stem + "-pages.pdf")  # some pages never replace the whole
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
@@ -191,10 +192,11 @@ def book(options, words):
 
 
 def pdf(options, words):
-    """Print the book, or some pages of it, into one PDF."""
+    """Print the book into one PDF, or some pages of it into another."""
     install("pdf")
     book({}, [])
-    python("-m", "book.make_pdf", SITE, PDF, *options.get("PAGES", "").split())
+    pages = options.get("PAGES", "").split()
+    python("-m", "book.make_pdf", SITE, PDF_OF_PAGES if pages else PDF, *pages)
 
 
 def run_notebooks(options, words):

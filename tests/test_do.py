@@ -116,6 +116,13 @@ def test_a_site_is_older_than_whatever_it_reads(asked, monkeypatch):
             assert (page.parent / name).resolve() in sources, f"{page.name} includes {name}"
 
 
+def test_some_pages_are_printed_into_a_file_of_their_own(asked):
+    assert do.main(["pdf"]) == do.main(["pdf", "PAGES=book/intro notebooks/05_lstm"]) == 0
+    whole, some = (words.split()[3:] for words in asked)
+    assert [whole[1], *whole[2:]] == [str(do.PDF)]
+    assert some[1] != whole[1] and some[2:] == ["book/intro", "notebooks/05_lstm"]
+
+
 def test_a_task_that_fails_says_so(monkeypatch):
     monkeypatch.setattr(do, "course_data", None)
     monkeypatch.setattr(do, "install", lambda *names: do.run(sys.executable, "-c", "exit(3)"))
