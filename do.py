@@ -56,31 +56,35 @@ ENVIRONMENT = {
 
 def main(words):
     """Do what the command line says; return what a program returns."""
+    # What a task does, and the options that it takes.
     tasks = {
-        "install": install_all,
-        "lab": lab,
-        "notebooks": notebooks,
-        "book": book,
-        "pdf": pdf,
-        "run": run_notebooks,
-        "course-data": course_data,
-        "test": test,
-        "chapters": chapters,
-        "others": others,
-        "clean": clean,
+        "install": (install_all, []),
+        "lab": (lab, ["DATA"]),
+        "notebooks": (notebooks, []),
+        "book": (book, []),
+        "pdf": (pdf, ["PAGES"]),
+        "run": (run_notebooks, ["ALL", "NOTEBOOKS", "DATA"]),
+        "course-data": (course_data, []),
+        "test": (test, ["ALL"]),
+        "chapters": (chapters, ["NOTEBOOKS"]),
+        "others": (others, ["NOTEBOOKS"]),
+        "clean": (clean, []),
     }
     if not words or words[0] not in tasks:
         print(__doc__)
         return 0 if words in ([], ["help"]) else 2
     options = dict(word.split("=", 1) for word in words[1:] if is_option(word))
     rest = [word for word in words[1:] if not is_option(word)]
+    task, known = tasks[words[0]]
+    refuse_unknown(words[0], known, options, rest)
+    options["ALL"] = options.get("ALL") == "1"
     os.environ.update(ENVIRONMENT)
     data = options.get("DATA") or os.environ.get("SEQUENCE_DATA")
     if data:
-        os.environ["SEQUENCE_DATA"] = str(Path(data).resolve())
+        os.environ["SEQUENCE_DATA"] = str(Path(data).expanduser().resolve())
     os.chdir(str(ROOT))
     try:
-        tasks[words[0]](options, rest)
+        task(options, rest)
     except subprocess.CalledProcessError as error:
         return error.returncode
     return 0
@@ -90,6 +94,24 @@ def is_option(word):
     """Whether a word has the form ``NAME=VALUE``."""
     name, sign, _ = word.partition("=")
     return bool(sign) and name.isidentifier() and name.isupper()
+
+
+def refuse_unknown(task, known, options, words):
+    """End with a line that says what was found and what was expected, if a task does not take it.
+
+    What stands behind ``lab`` and ``test`` is JupyterLab's and pytest's, and theirs to refuse.
+    """
+    found = [name + "=" + value for name, value in options.items() if name not in known]
+    expected = [name + "=..." for name in known]
+    if task == "install":
+        expected = list(INSTALLED)
+        found += [word for word in words if word not in INSTALLED]
+    elif task not in ("lab", "test"):
+        found += words
+    if found:
+        sys.exit(f"found {found[0]} behind {task}; expected {' or '.join(expected) or 'nothing'}")
+    if options.get("ALL", "") not in ("", "0", "1"):
+        sys.exit(f"found ALL={options['ALL']} behind {task}; expected ALL=1 or ALL=0")
 
 
 def run(*command, **more):
@@ -203,7 +225,7 @@ def run_notebooks(options, words):
     """Execute notebooks whose outputs are stale."""
     install()
     chosen = options.get("NOTEBOOKS", "").split()
-    python("-m", "book.execute", *(["--all"] if options.get("ALL") or chosen else []), *chosen)
+    python("-m", "book.execute", *(["--all"] if options["ALL"] or chosen else []), *chosen)
 
 
 def course_data(options, words):
@@ -216,7 +238,7 @@ def test(options, words):
     """Check code, site and grading on the sample; with words, give them to pytest alone."""
     install("testing", "baselines", *([] if os.name == "nt" else ["grading"]))
     sample = {"SEQUENCE_DATA": str(ROOT / "data" / "sample"), "PYTHONPATH": str(ROOT)}
-    everything = ["--all"] if options.get("ALL") or words else []
+    everything = ["--all"] if options["ALL"] or words else []
     book({}, [])
     if words:
         return python("-m", "pytest", *everything, *words, **sample)

@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT, environment
 
 import do
+from book import execute
 
 SOURCE = (ROOT / "do.py").read_bytes()
 # What runs on a reader's own machine, whatever it is.
@@ -64,6 +65,7 @@ def asked(monkeypatch, tmp_path):
         (["notebooks"], ["python -m book.lab --plain"]),
         (["run"], ["python -m book.execute"]),
         (["run", "ALL=1"], ["python -m book.execute --all"]),
+        (["run", "ALL=0"], ["python -m book.execute"]),
         (["run", "NOTEBOOKS=a.ipynb b.ipynb"], ["python -m book.execute --all a.ipynb b.ipynb"]),
         (["book"], []),
         (["test", "tests/test_do.py"], ["python -m pytest --all tests/test_do.py"]),
@@ -75,6 +77,41 @@ def test_tasks_take_the_words_of_make(asked, words, commands, tmp_path):
     assert asked == commands
     assert os.environ["SEQUENCE_DATA"] == (str(tmp_path) if "DATA=." in words else "")
     assert os.environ["PYTHONUTF8"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("run notebooks/05_lstm.ipynb", "found notebooks/05_lstm.ipynb behind run; expected ALL="),
+        ("run NOTEBOOK=a.ipynb", "found NOTEBOOK=a.ipynb behind run; .* or NOTEBOOKS=... or DATA"),
+        ("run ALL=no", "found ALL=no behind run; expected ALL=1 or ALL=0"),
+        ("lab ALL=1", "found ALL=1 behind lab; expected DATA="),
+        ("book intro", "found intro behind book; expected nothing"),
+        ("test NOTEBOOKS=a.ipynb", "found NOTEBOOKS=a.ipynb behind test; expected ALL="),
+        ("install foo", "found foo behind install; expected installed or testing or"),
+    ],
+)
+def test_words_that_a_task_does_not_take_are_refused(asked, words, complaint):
+    with pytest.raises(SystemExit, match=complaint):
+        do.main(words.split())
+    assert not asked
+
+
+def test_a_home_directory_is_found(asked, monkeypatch, tmp_path):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    assert do.main(["lab", f"DATA=~{os.sep}x"]) == 0
+    assert os.environ["SEQUENCE_DATA"] == str(tmp_path / "x")
+
+
+def test_a_notebook_that_is_not_there_is_named_before_anything_runs(monkeypatch, tmp_path):
+    there, missing = tmp_path / "a.ipynb", tmp_path / "typo.ipynb"
+    there.touch()
+    monkeypatch.setattr(sys, "argv", ["book.execute", str(there), str(missing)])
+    monkeypatch.setattr(execute, "changed", None)
+    monkeypatch.setattr(execute, "execute", None)
+    with pytest.raises(SystemExit, match=r"found no notebook .*typo\.ipynb; expected one such as"):
+        execute.main()
 
 
 def test_the_whole_test_checks_code_site_and_chapters(asked):

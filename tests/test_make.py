@@ -79,6 +79,13 @@ def test_a_page_that_is_not_in_the_book_is_not_printed(tmp_path):
         make_pdf.read_pages(None, tmp_path, ["book/intro", "05_lstm"])
 
 
+def test_words_of_make_reach_the_program(clone):
+    assert 'do.py test ALL="0"' in make(clone, "--dry-run", "test", "ALL=0")
+    assert 'do.py run ALL="1"' in make(clone, "--dry-run", "run", "ALL=1")
+    home = environment(clone)["HOME"]
+    assert f'SEQUENCE_DATA="{home}/x"' in make(clone, "--dry-run", "assignment", "DATA=~/x")
+
+
 def test_run_executes_one_chapter_and_nothing_else(clone):
     notebook = "notebooks/10_handwriting_data.ipynb"
     before = (clone / notebook).read_bytes()
