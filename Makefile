@@ -8,7 +8,7 @@ TESTING := .venv/.testing
 CLUSTER := .venv/.cluster
 GRADING := .venv/.grading
 BASELINES := .venv/.baselines
-# A folder or a zip with data, for `make lab`, `make run`, `make results` and `make bench`.
+# A folder or a zip, for whatever reads data: the list of `make help` says which commands do.
 DATA ?= $(SEQUENCE_DATA)
 
 export TF_CPP_MIN_LOG_LEVEL := 3
@@ -18,7 +18,7 @@ export OPENBLAS_NUM_THREADS := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 # Text is UTF-8, in other people's packages too.
 export PYTHONUTF8 := 1
-with_data = $(if $(DATA),SEQUENCE_DATA="$(abspath $(DATA))")
+with_data = $(if $(DATA),SEQUENCE_DATA="$(abspath $(patsubst ~/%,$(HOME)/%,$(DATA)))")
 
 .PHONY: help book pdf test chapters others lab notebooks run results memory writing symbols scans baselines sample course-data bench clean \
 	assignment groups collect grade feedback export similar slides quizzes
@@ -30,11 +30,11 @@ help:  ## list these commands
 book:  ## build the site from the stored outputs, into _build/html, and a zip of it
 	@$(DO) book
 
-pdf:  ## print the whole book into one PDF, in _build; needs Chromium [PAGES=some of _toc.yml]
+pdf:  ## print the whole book into one PDF, in _build; needs Chromium [PAGES=some of _toc.yml, into a file of their own]
 	@$(DO) pdf $(if $(PAGES),PAGES="$(PAGES)")
 
 test:  ## check code, site and grading, on the sample that ships [ALL=1: everything, as CI does]
-	@$(DO) test $(if $(ALL),ALL=1)
+	@$(DO) test $(if $(ALL),ALL="$(ALL)")
 
 chapters:  ## run every chapter, with its solutions, on the sample that ships
 	@$(DO) chapters $(if $(NOTEBOOKS),NOTEBOOKS="$(NOTEBOOKS)")
@@ -49,7 +49,7 @@ notebooks:  ## write plain copies of the chapters into work/plain, for VS Code a
 	@$(DO) notebooks
 
 run:  ## execute the notebooks whose outputs are stale [ALL=1 NOTEBOOKS=… DATA=folder or zip]
-	@$(DO) run $(if $(ALL),ALL=1) $(if $(NOTEBOOKS),NOTEBOOKS="$(NOTEBOOKS)") \
+	@$(DO) run $(if $(ALL),ALL="$(ALL)") $(if $(NOTEBOOKS),NOTEBOOKS="$(NOTEBOOKS)") \
 		$(if $(DATA),DATA="$(DATA)")
 
 results: $(if $(filter dask,$(BACKEND)),$(CLUSTER),$(INSTALLED))  ## record the runs that are missing in data/results [DATA=… OUT=… BACKEND=dask SCHEDULER=…]

@@ -7,7 +7,7 @@ needs, once. The Makefile calls it too. Tasks and words are those of make:
     python do.py lab DATA=folder-or-zip  ... on your own data
     python do.py notebooks               write plain notebooks, for VS Code and others
     python do.py book                    build the site, and a zip of it
-    python do.py pdf                     print the book into one PDF, with Chromium
+    python do.py pdf                     print the book into one PDF, with Chromium [PAGES=...]
     python do.py run                     execute what is stale [ALL=1 NOTEBOOKS=... DATA=...]
     python do.py course-data             fetch the report's own data, if you say yes
     python do.py test                    check code, site and grading, on the sample that ships
@@ -44,6 +44,7 @@ INSTALLED = {
 SITE = ROOT / "_build" / "html"
 ZIP = ROOT / "_build" / "recurrent-sequence-learning.zip"
 PDF = ZIP.with_suffix(".pdf")
+PDF_OF_PAGES = PDF.with_name(PDF.stem + "-pages.pdf")  # some pages never replace the whole
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
@@ -55,31 +56,35 @@ ENVIRONMENT = {
 
 def main(words):
     """Do what the command line says; return what a program returns."""
+    # What a task does, and the options that it takes.
     tasks = {
-        "install": install_all,
-        "lab": lab,
-        "notebooks": notebooks,
-        "book": book,
-        "pdf": pdf,
-        "run": run_notebooks,
-        "course-data": course_data,
-        "test": test,
-        "chapters": chapters,
-        "others": others,
-        "clean": clean,
+        "install": (install_all, []),
+        "lab": (lab, ["DATA"]),
+        "notebooks": (notebooks, []),
+        "book": (book, []),
+        "pdf": (pdf, ["PAGES"]),
+        "run": (run_notebooks, ["ALL", "NOTEBOOKS", "DATA"]),
+        "course-data": (course_data, []),
+        "test": (test, ["ALL"]),
+        "chapters": (chapters, ["NOTEBOOKS"]),
+        "others": (others, ["NOTEBOOKS"]),
+        "clean": (clean, []),
     }
     if not words or words[0] not in tasks:
         print(__doc__)
         return 0 if words in ([], ["help"]) else 2
     options = dict(word.split("=", 1) for word in words[1:] if is_option(word))
     rest = [word for word in words[1:] if not is_option(word)]
+    task, known = tasks[words[0]]
+    refuse_unknown(words[0], known, options, rest)
+    options["ALL"] = options.get("ALL") == "1"
     os.environ.update(ENVIRONMENT)
     data = options.get("DATA") or os.environ.get("SEQUENCE_DATA")
     if data:
-        os.environ["SEQUENCE_DATA"] = str(Path(data).resolve())
+        os.environ["SEQUENCE_DATA"] = str(Path(data).expanduser().resolve())
     os.chdir(str(ROOT))
     try:
-        tasks[words[0]](options, rest)
+        task(options, rest)
     except subprocess.CalledProcessError as error:
         return error.returncode
     return 0
@@ -89,6 +94,24 @@ def is_option(word):
     """Whether a word has the form ``NAME=VALUE``."""
     name, sign, _ = word.partition("=")
     return bool(sign) and name.isidentifier() and name.isupper()
+
+
+def refuse_unknown(task, known, options, words):
+    """End with a line that says what was found and what was expected, if a task does not take it.
+
+    What stands behind ``lab`` and ``test`` is JupyterLab's and pytest's, and theirs to refuse.
+    """
+    found = [name + "=" + value for name, value in options.items() if name not in known]
+    expected = [name + "=..." for name in known]
+    if task == "install":
+        expected = list(INSTALLED)
+        found += [word for word in words if word not in INSTALLED]
+    elif task not in ("lab", "test"):
+        found += words
+    if found:
+        sys.exit(f"found {found[0]} behind {task}; expected {' or '.join(expected) or 'nothing'}")
+    if options.get("ALL", "") not in ("", "0", "1"):
+        sys.exit(f"found ALL={options['ALL']} behind {task}; expected ALL=1 or ALL=0")
 
 
 def run(*command, **more):
@@ -115,13 +138,13 @@ def python(*command, **more):
 def install(*names):
     """Install what is missing, or older than the list of it."""
     for name in names or ("installed",):
+        if name != "installed":
+            install("installed")
         stamp = VENV / ("." + name)
         if is_newer(stamp, [ROOT / file for file in INSTALLED[name]]):
             continue
         if name == "installed":
             make_environment()
-        else:
-            install("installed")
         print("Installing " + INSTALLED[name][0] + ", once; this takes some minutes", flush=True)
         alone = ["--no-deps"] if name == "baselines" else []
         python("-m", "pip", "install", "--quiet", *alone, "-r", INSTALLED[name][0])
@@ -155,6 +178,8 @@ def is_newer(target, sources):
 def install_all(options, names):
     """Install what the names stand for."""
     install(*names)
+    for name in names:
+        (VENV / ("." + name)).touch()  # make holds it against every list, and would ask again
 
 
 def lab(options, words):
@@ -176,7 +201,9 @@ def book(options, words):
     sources = [path for path in sources if path.is_file()]
     sources += [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "data" / "results").iterdir()]
     sources += [ROOT / name for name in ("_config.yml", "_toc.yml", "data/ledger.yaml")]
-    sources.append(ROOT / "experiments" / "evidence.py")
+    # The evidence behind numbers is read from the code; a page includes what the bench printed.
+    sources += [*(ROOT / "helpers").glob("*.py"), *(ROOT / "experiments").glob("*.py")]
+    sources.append(ROOT / "experiments" / "bench.txt")
     index = SITE / "index.html"
     if not is_newer(index, sources):
         run(BIN / "jupyter-book", "build", ".", "-W", "-n", "--keep-going", "--quiet")
@@ -187,17 +214,18 @@ def book(options, words):
 
 
 def pdf(options, words):
-    """Print the book, or some pages of it, into one PDF."""
+    """Print the book into one PDF, or some pages of it into another."""
     install("pdf")
     book({}, [])
-    python("-m", "book.make_pdf", SITE, PDF, *options.get("PAGES", "").split())
+    pages = options.get("PAGES", "").split()
+    python("-m", "book.make_pdf", SITE, PDF_OF_PAGES if pages else PDF, *pages)
 
 
 def run_notebooks(options, words):
     """Execute notebooks whose outputs are stale."""
     install()
     chosen = options.get("NOTEBOOKS", "").split()
-    python("-m", "book.execute", *(["--all"] if options.get("ALL") or chosen else []), *chosen)
+    python("-m", "book.execute", *(["--all"] if options["ALL"] or chosen else []), *chosen)
 
 
 def course_data(options, words):
@@ -210,7 +238,7 @@ def test(options, words):
     """Check code, site and grading on the sample; with words, give them to pytest alone."""
     install("testing", "baselines", *([] if os.name == "nt" else ["grading"]))
     sample = {"SEQUENCE_DATA": str(ROOT / "data" / "sample"), "PYTHONPATH": str(ROOT)}
-    everything = ["--all"] if options.get("ALL") or words else []
+    everything = ["--all"] if options["ALL"] or words else []
     book({}, [])
     if words:
         return python("-m", "pytest", *everything, *words, **sample)

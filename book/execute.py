@@ -228,6 +228,9 @@ def main():
     parser.add_argument("--all", action="store_true", help="those too that are not stale")
     arguments = parser.parse_args()
     paths = [p.resolve() for p in arguments.notebooks] or sorted(NOTEBOOKS.glob("*.ipynb"))
+    for path in paths:
+        if path.suffix != ".ipynb" or not path.is_file():
+            sys.exit(f"found no notebook {path}; expected one such as notebooks/05_lstm.ipynb")
     reasons = {path: changed(path) for path in paths}
     chosen = [path for path in paths if reasons[path] or arguments.all]
     if not chosen:

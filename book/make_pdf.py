@@ -5,6 +5,7 @@ still. One document is made of them, with a title page, contents and all solutio
 printed until the page numbers in it are right. The outline is made from the same headings.
 """
 
+import difflib
 import html
 import shutil
 import sys
@@ -105,10 +106,19 @@ def read_pages(browser, site, chosen=()):
     Returns
     -------
     list of (str, list of dict)
+
+    Raises
+    ------
+    SystemExit
+        If a page is not in ``_toc.yml``.
     """
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     parts = [("", [toc["root"]])]
     parts += [(part["caption"], [c["file"] for c in part["chapters"]]) for part in toc["parts"]]
+    names = [name for _, files in parts for name in files]
+    for name in set(chosen).difference(names):
+        near = " or ".join(difflib.get_close_matches(name, names, n=2, cutoff=0))
+        sys.exit(f"found no page {name} in _toc.yml; expected a page of it, such as {near}")
     if chosen:
         parts = [(caption, [f for f in files if f in chosen]) for caption, files in parts]
     names = [name for _, files in parts for name in files]

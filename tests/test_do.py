@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT, environment
 
 import do
+from book import execute
 
 SOURCE = (ROOT / "do.py").read_bytes()
 # What runs on a reader's own machine, whatever it is.
@@ -64,6 +65,7 @@ def asked(monkeypatch, tmp_path):
         (["notebooks"], ["python -m book.lab --plain"]),
         (["run"], ["python -m book.execute"]),
         (["run", "ALL=1"], ["python -m book.execute --all"]),
+        (["run", "ALL=0"], ["python -m book.execute"]),
         (["run", "NOTEBOOKS=a.ipynb b.ipynb"], ["python -m book.execute --all a.ipynb b.ipynb"]),
         (["book"], []),
         (["test", "tests/test_do.py"], ["python -m pytest --all tests/test_do.py"]),
@@ -75,6 +77,41 @@ def test_tasks_take_the_words_of_make(asked, words, commands, tmp_path):
     assert asked == commands
     assert os.environ["SEQUENCE_DATA"] == (str(tmp_path) if "DATA=." in words else "")
     assert os.environ["PYTHONUTF8"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("run notebooks/05_lstm.ipynb", "found notebooks/05_lstm.ipynb behind run; expected ALL="),
+        ("run NOTEBOOK=a.ipynb", "found NOTEBOOK=a.ipynb behind run; .* or NOTEBOOKS=... or DATA"),
+        ("run ALL=no", "found ALL=no behind run; expected ALL=1 or ALL=0"),
+        ("lab ALL=1", "found ALL=1 behind lab; expected DATA="),
+        ("book intro", "found intro behind book; expected nothing"),
+        ("test NOTEBOOKS=a.ipynb", "found NOTEBOOKS=a.ipynb behind test; expected ALL="),
+        ("install foo", "found foo behind install; expected installed or testing or"),
+    ],
+)
+def test_words_that_a_task_does_not_take_are_refused(asked, words, complaint):
+    with pytest.raises(SystemExit, match=complaint):
+        do.main(words.split())
+    assert not asked
+
+
+def test_a_home_directory_is_found(asked, monkeypatch, tmp_path):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    assert do.main(["lab", f"DATA=~{os.sep}x"]) == 0
+    assert os.environ["SEQUENCE_DATA"] == str(tmp_path / "x")
+
+
+def test_a_notebook_that_is_not_there_is_named_before_anything_runs(monkeypatch, tmp_path):
+    there, missing = tmp_path / "a.ipynb", tmp_path / "typo.ipynb"
+    there.touch()
+    monkeypatch.setattr(sys, "argv", ["book.execute", str(there), str(missing)])
+    monkeypatch.setattr(execute, "changed", None)
+    monkeypatch.setattr(execute, "execute", None)
+    with pytest.raises(SystemExit, match=r"found no notebook .*typo\.ipynb; expected one such as"):
+        execute.main()
 
 
 def test_the_whole_test_checks_code_site_and_chapters(asked):
@@ -102,6 +139,25 @@ def test_a_site_older_than_a_page_is_built(asked, monkeypatch):
     assert do.main(["book"]) == 0
     (built,) = asked
     assert built.startswith("jupyter-book build .") and "-W" in built
+
+
+def test_a_site_is_older_than_whatever_it_reads(asked, monkeypatch):
+    read = {}
+    monkeypatch.setattr(do, "is_newer", lambda target, files: read.setdefault(target.name, files))
+    assert do.main(["book"]) == 0
+    sources = {*read["index.html"]}
+    assert sources >= {*(ROOT / "helpers").glob("*.py"), *(ROOT / "experiments").glob("*.py")}
+    for page in (ROOT / "book").glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        for name in re.findall(r"(?:include\}|:file:) (\S+)", text):
+            assert (page.parent / name).resolve() in sources, f"{page.name} includes {name}"
+
+
+def test_some_pages_are_printed_into_a_file_of_their_own(asked):
+    assert do.main(["pdf"]) == do.main(["pdf", "PAGES=book/intro notebooks/05_lstm"]) == 0
+    whole, some = (words.split()[3:] for words in asked)
+    assert [whole[1], *whole[2:]] == [str(do.PDF)]
+    assert some[1] != whole[1] and some[2:] == ["book/intro", "notebooks/05_lstm"]
 
 
 def test_a_task_that_fails_says_so(monkeypatch):
@@ -144,6 +200,21 @@ def test_what_is_installed_is_not_installed_again(monkeypatch, tmp_path):
     os.utime(tmp_path / ".venv/.testing", (0, 0))
     do.install("testing")
     assert done[3:] == ["requirements-test.txt"]
+    # What the book itself needs comes first, even where the rest is up to date.
+    os.utime(tmp_path / ".venv/.installed", (0, 0))
+    os.utime(tmp_path / "requirements.txt")
+    do.install("testing")
+    assert done[4:] == ["environment", "requirements.txt"]
+
+
+def test_make_does_not_ask_again_for_what_is_installed(monkeypatch, tmp_path):
+    stamp = tmp_path / ".testing"
+    stamp.touch()
+    os.utime(stamp, (1, 1))  # younger than its own list, older than some other
+    monkeypatch.setattr(do, "VENV", tmp_path)
+    monkeypatch.setattr(do, "install", lambda *names: None)
+    assert do.main(["install", "testing"]) == 0
+    assert stamp.stat().st_mtime > 1
 
 
 @pytest.mark.slow

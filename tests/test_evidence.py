@@ -82,7 +82,16 @@ def test_recorded_tables_are_named_if_the_notebook_read_them():
     assert program(*cells, None).evidence("best", 4).tables == []  # nothing was read
 
 
+def test_what_a_panel_was_given_is_named():
+    files = ["data/results/pen.json", "data/results/listen.json", "data/manifest.json"]
+    cells = "panel = runs.load_pen()", 'heard = pd.read_json(runs.RESULTS / "listen.json")'
+    notebook = program(*cells, None, files=files)
+    assert notebook.evidence("panel['spacing']", 2).tables == ["data/results/pen.json"]
+    assert notebook.evidence("heard['accuracy']", 2).tables == ["data/results/listen.json"]
+
+
 def test_what_reads_a_table_is_found_through_the_functions_it_calls():
     assert tables_of("recorded") == {"runs.csv", "curves.csv.bz2", "predictions.csv.bz2"}
     assert tables_of("load_report") == {"report.json"}
+    assert tables_of("load_pen") == {"pen.json"}
     assert tables_of("plot_stroke") == set()

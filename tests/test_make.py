@@ -54,8 +54,9 @@ def test_pdf(clone):
     if not browser.find():
         pytest.skip("no Chromium on this machine")
     printed = make(clone, "pdf", "PAGES=book/intro notebooks/07_gru book/how_to_run")
-    file = clone / "_build/recurrent-sequence-learning.pdf"
+    file = clone / "_build/recurrent-sequence-learning-pages.pdf"
     assert f"{file}: " in printed
+    assert not (clone / "_build/recurrent-sequence-learning.pdf").exists()
     with pikepdf.open(file) as pdf, pdf.open_outline() as outline:
         assert [item.title for item in outline.root] == [
             "Contents",
@@ -70,6 +71,19 @@ def test_pdf(clone):
         assert 1 < places["p0"][0] < places["p1"][0] < places["solutions"][0] < len(pdf.pages)
         assert pdf.docinfo["/Title"] == "Recurrent Sequence Learning"
         assert pdf.Root.Lang == "en" and "/StructTreeRoot" in pdf.Root
+
+
+def test_a_page_that_is_not_in_the_book_is_not_printed(tmp_path):
+    complaint = "found no page 05_lstm in _toc.yml; expected .*, such as notebooks/05_lstm"
+    with pytest.raises(SystemExit, match=complaint):
+        make_pdf.read_pages(None, tmp_path, ["book/intro", "05_lstm"])
+
+
+def test_words_of_make_reach_the_program(clone):
+    assert 'do.py test ALL="0"' in make(clone, "--dry-run", "test", "ALL=0")
+    assert 'do.py run ALL="1"' in make(clone, "--dry-run", "run", "ALL=1")
+    home = environment(clone)["HOME"]
+    assert f'SEQUENCE_DATA="{home}/x"' in make(clone, "--dry-run", "assignment", "DATA=~/x")
 
 
 def test_run_executes_one_chapter_and_nothing_else(clone):

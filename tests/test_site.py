@@ -16,6 +16,7 @@ import venv
 import zipfile
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import nbformat
@@ -28,7 +29,7 @@ from conftest import PAGES, ROOT, SITE, letters, name_of
 from helpers import plotting
 
 sys.path.insert(0, str(ROOT / "book/_ext"))
-from downloads import with_fetch_cell
+from downloads import results, with_fetch_cell
 
 PINNED = dict(
     line.split("==")
@@ -434,9 +435,18 @@ def test_a_link_elsewhere_says_what_it_leads_to(soups):
     assert (SITE / "_static" / "card.png").exists()
 
 
+def test_what_a_stopped_sweep_leaves_behind_is_no_recorded_run(tmp_path):
+    folder = tmp_path / "data/results"
+    folder.mkdir(parents=True)
+    for name in (".runs.csv.bz2", "runs.csv.bz2", "runs.csv", "pen.json"):
+        (folder / name).touch()
+    found = [file.name for file in results(SimpleNamespace(srcdir=tmp_path))]
+    assert found == ["runs.csv", "runs.csv.bz2"]
+
+
 def test_recorded_runs_can_be_downloaded(soups):
     links = soups[SITE / "book" / "how_to_run.html"].select('a[href^="../downloads/"]')
-    files = list((ROOT / "data" / "results").glob("*.csv*"))
+    files = list((ROOT / "data" / "results").glob("[!.]*.csv*"))
     assert len(links) == len(files)
     for file in files:
         copy = (SITE / "downloads" / file.name).read_bytes()

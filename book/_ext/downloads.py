@@ -67,8 +67,8 @@ def write_notebooks(app):
 
 
 def results(app):
-    """Return the recorded runs: files ending in .csv or .csv.bz2."""
-    return sorted((Path(app.srcdir) / "data/results").glob("*.csv*"))
+    """Return the recorded runs: files ending in .csv or .csv.bz2, without hidden leftovers."""
+    return sorted((Path(app.srcdir) / "data/results").glob("[!.]*.csv*"))
 
 
 def read(file):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 CHANGING = {"add", "append", "extend", "insert", "pop", "setdefault", "update"}
-TABLE = re.compile(r"[\w.-]+\.csv(?:\.bz2)?|report\.json")
+TABLE = re.compile(r"[\w.-]+\.csv(?:\.bz2)?|(?:report|pen|listen)\.json")
 
 
 class Statement(NamedTuple):
