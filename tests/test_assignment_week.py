@@ -217,6 +217,18 @@ def test_other_files_are_named_with_the_reason(tmp_path, assignment):
         assert reasons[name] == words
 
 
+def test_what_is_too_much_or_broken_is_said_once(tmp_path, assignment, monkeypatch):
+    monkeypatch.setattr(handin, "MAX_BYTES", 2_000_000)
+    zipped(tmp_path / "bomb.zip", {"a.ipynb": bytes(2_000_001)})
+    (tmp_path / "broken.zip").write_bytes(b"PK")
+    for name, words in {
+        "bomb.zip": "it holds more than 2 MB",
+        "broken.zip": "BadZipFile: File is not a zip file",
+    }.items():
+        found = handin.read("anna", [tmp_path / name], assignment)
+        assert found.messages[0] == f"{name} cannot be read: {words}"
+
+
 def test_formulas_are_shown_and_cannot_act():
     page = pages.text(
         "$x_t^2$ $$\\frac{a}{b}$$ $\\href{javascript:alert(1)}{x}$ $\\frac{$ <b>b</b>"
