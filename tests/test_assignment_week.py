@@ -217,6 +217,21 @@ def test_other_files_are_named_with_the_reason(tmp_path, assignment):
         assert reasons[name] == words
 
 
+@pytest.mark.parametrize("ending", [*handin.ARCHIVES, ".TAR.GZ"])
+def test_an_archive_in_a_folder_is_opened_whatever_its_ending(ending, tmp_path, assignment):
+    folder = tmp_path / "anna" / SHORT  # as collecting puts it
+    folder.mkdir(parents=True)
+    path = folder / f"work.v2{ending}"
+    if ending == ".zip":
+        zipped(path, {f"work/{BOOK.name}": BOOK.read_bytes()})
+    else:
+        kind = {".tar": "", ".tgz": "gz"}.get(ending, ending.lower().split(".")[-1])
+        with tarfile.open(path, f"w:{kind}") as archive:
+            archive.add(BOOK, f"work/{BOOK.name}")
+    found = handin.read("anna", [tmp_path / "anna"], assignment)
+    assert [*found.notebooks] == ["masks_and_padding"] and found.messages == found.unused == []
+
+
 def test_what_is_too_much_or_broken_is_said_once(tmp_path, assignment, monkeypatch):
     monkeypatch.setattr(handin, "MAX_BYTES", 2_000_000)
     zipped(tmp_path / "bomb.zip", {"a.ipynb": bytes(2_000_001)})

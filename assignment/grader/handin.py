@@ -146,7 +146,7 @@ def _inside(file, unused):
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"archive{Path(file.name.name).suffix}"
+        path = Path(folder) / f"archive{file.name.name[len(stem(file.name.name)) :]}"
         path.write_bytes(file.content)
         try:
             return read_files(path, unused, nested=False)
