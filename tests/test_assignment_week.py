@@ -1,17 +1,20 @@
 """The instructor's week: collecting, reading whatever came, dates, groups, exports, likeness."""
 
 import copy
+import csv
 import io
 import json
+import re
 import tarfile
 import zipfile
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from assignment.grader import course, handin, pages, questions
+from assignment.grader import by_hand, course, handin, pages, questions
 from assignment.week import collect, export, similar
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -365,12 +368,56 @@ def test_a_spreadsheet_reads_text_not_formulas(tmp_path):
     assert text.splitlines()[1] == "'=cmd|' /C calc'!A0,-1.5,2"
 
 
+def test_our_tables_are_read_as_they_were_written(tmp_path):
+    texts = {"".join(signs) for n in (1, 2, 3) for signs in product("'=+@-\t\r5a ,;\"\n", repeat=n)}
+    texts = sorted(text for text in texts if text == text.rstrip() and text[0] not in " \n")
+    course.write_table(tmp_path / "t.csv", [{"a": text} for text in texts])
+    assert [row["a"] for row in course.read_table(tmp_path / "t.csv")] == texts
+    formula = re.compile("[=+@\t\r-]")
+    with open(tmp_path / "t.csv", newline="", encoding="utf-8-sig") as file:
+        cells = [cell for (cell,) in csv.reader(file)]
+    assert {cell for cell in cells if formula.match(cell)} == {"-5", "-55"}
+
+
+def test_what_graders_write_stays_whatever_it_begins_with(tmp_path, monkeypatch):
+    monkeypatch.setattr(by_hand, "COURSE", tmp_path)
+    monkeypatch.setattr(by_hand, "FOLDER", tmp_path / "by_hand")
+    comment, sheet = "-1: axes not named", tmp_path / "by_hand" / SHORT / "sheet.csv"
+    sheet.parent.mkdir(parents=True)
+    sheet.write_text(f"student,essay,essay_comment\nanna,3,{comment}\n", encoding="utf-8")
+    for _ in range(3):
+        marks, notes = by_hand.update(SHORT, {"essay": 4}, {"anna": {"essay": "text"}})
+        assert marks["anna"]["essay"] == (3, comment, "") and not notes
+    assert sheet.read_text(encoding="utf-8-sig").count("'") == 1
+
+
+def exported(folder, monkeypatch, assignment, lines, *words):
+    """Run `make export` on points in a folder; return where it wrote."""
+    monkeypatch.setattr(export, "COURSE", folder)
+    monkeypatch.setattr(export, "grades", lambda name: folder / "grades.csv")
+    monkeypatch.setattr(export.questions, "load", lambda name: assignment)
+    kept = {"answers": {}, "seconds": 3.0, "messages": []}
+    monkeypatch.setattr(export, "kept", lambda name, student: kept)
+    course.write_table(folder / "grades.csv", lines)
+    monkeypatch.setattr("sys.argv", ["export", SHORT, *words])
+    export.main()
+    return folder / "exports"
+
+
+def test_a_platforms_own_cells_go_back_as_they_came(tmp_path, monkeypatch, assignment):
+    lines = [{"student": "anna", "total": 17.5, "waits_for": ""}]
+    sheet = tmp_path / "moodle.csv"
+    text = "ID number,Grade,Remark\n101,-,-\n102,-,'-1\n"
+    sheet.write_text(text, encoding="utf-8")
+    folder = exported(tmp_path, monkeypatch, assignment, lines, "moodle", "--sheet", str(sheet))
+    written = (folder / f"{SHORT}-moodle.csv").read_text(encoding="utf-8-sig")
+    assert written == text.replace("101,-", "101,17.5")
+
+
 # --- Likeness ---------------------------------------------------------------------------------
 
 
 def test_a_copy_with_other_names_is_found_and_independent_work_is_not(assignment):
-    import re
-
     given = "\n".join(cell.source for cell in assignment.cells if cell.role == "given")
     first = "\n".join(cell.source for cell in assignment.cells if cell.role == "answer")
     alike = re.sub(

@@ -47,7 +47,7 @@ def fill(platform, title, most, points, sheet=None):
         if platform == "canvas":
             rows.insert(0, {"Student": "    Points Possible", column: most})
         return rows, []
-    rows, names, left = course.read_table(sheet), known_names(), {*points}
+    rows, names, left = course.read_table(sheet, ours=False), known_names(), {*points}
     columns = [name for name in NAMES[platform] if rows and name in rows[0]]
     if not columns:
         raise SystemExit(f"{sheet}: found none of the columns {', '.join(NAMES[platform])}")
@@ -96,9 +96,7 @@ def main():
     parser.add_argument("--sheet", type=Path, help="the platform's own, to be filled in")
     options = parser.parse_args()
     assignment = questions.load(options.name)
-    lines = {
-        row["student"].removeprefix("'"): row for row in course.read_table(grades(options.name))
-    }
+    lines = {row["student"]: row for row in course.read_table(grades(options.name))}
     if not lines:
         raise SystemExit("found no points; expected some: run `make grade`")
     folder = COURSE / "exports"
@@ -114,7 +112,8 @@ def main():
     most = sum(cell.points for cell in assignment.cells)
     rows, left = fill(options.platform, options.name, most, points, options.sheet)
     path = folder / f"{options.name}-{options.platform}.csv"
-    course.write_table(path, rows, [*dict.fromkeys(name for row in rows for name in row)])
+    columns = [*dict.fromkeys(name for row in rows for name in row)]
+    course.write_table(path, rows, columns, ours=options.sheet is None)
     print(f"Written: {path.relative_to(COURSE.parent)}")
     waiting = [student for student, p in points.items() if p is None]
     for what, names in (("wait for points by hand", waiting), ("not in the sheet", left)):
