@@ -414,6 +414,15 @@ def test_a_platforms_own_cells_go_back_as_they_came(tmp_path, monkeypatch, assig
     assert written == text.replace("101,-", "101,17.5")
 
 
+def test_gradescope_gets_nothing_for_who_waits(tmp_path, monkeypatch, assignment, capsys):
+    line = {"total": 17, "essay_sorting": "1", "waits_for": ""}
+    for waits, written in (("", {"anna", "ben"}), ("essay_sorting", {"anna"})):
+        lines = [{"student": "anna", **line}, {"student": "ben", **line, "waits_for": waits}]
+        folder = exported(tmp_path, monkeypatch, assignment, lines, "gradescope")
+        assert {path.parent.name for path in folder.rglob("results.json")} == written
+    assert capsys.readouterr().out.endswith("wait for points by hand: ben\n")
+
+
 # --- Likeness ---------------------------------------------------------------------------------
 
 

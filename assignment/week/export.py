@@ -100,22 +100,24 @@ def main():
     if not lines:
         raise SystemExit("found no points; expected some: run `make grade`")
     folder = COURSE / "exports"
+    points = {s: None if line["waits_for"] else float(line["total"]) for s, line in lines.items()}
+    waiting, left = [student for student, p in points.items() if p is None], []
     if options.platform == "gradescope":
         for student, line in lines.items():
             path = folder / "gradescope" / student / "results.json"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            content = results(assignment, kept(options.name, student), line)
-            path.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        print(f"Written: {(folder / 'gradescope').relative_to(COURSE.parent)}/STUDENT/results.json")
-        return
-    points = {s: None if line["waits_for"] else float(line["total"]) for s, line in lines.items()}
-    most = sum(cell.points for cell in assignment.cells)
-    rows, left = fill(options.platform, options.name, most, points, options.sheet)
-    path = folder / f"{options.name}-{options.platform}.csv"
-    columns = [*dict.fromkeys(name for row in rows for name in row)]
-    course.write_table(path, rows, columns, ours=options.sheet is None)
+            path.unlink(missing_ok=True)  # what was exported before the student had to wait
+            if student not in waiting:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                content = results(assignment, kept(options.name, student), line)
+                path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        path = folder / "gradescope" / "STUDENT" / "results.json"
+    else:
+        most = sum(cell.points for cell in assignment.cells)
+        rows, left = fill(options.platform, options.name, most, points, options.sheet)
+        path = folder / f"{options.name}-{options.platform}.csv"
+        columns = [*dict.fromkeys(name for row in rows for name in row)]
+        course.write_table(path, rows, columns, ours=options.sheet is None)
     print(f"Written: {path.relative_to(COURSE.parent)}")
-    waiting = [student for student, p in points.items() if p is None]
     for what, names in (("wait for points by hand", waiting), ("not in the sheet", left)):
         if names:
             print(f"{what}: {', '.join(names)}")
