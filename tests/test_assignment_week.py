@@ -111,6 +111,60 @@ def test_no_export_writes_outside_its_folder(tmp_path):
     assert not [*tmp_path.rglob("evil.ipynb")]
 
 
+def make_collect(monkeypatch, folder, source):
+    """Run `make collect` into a folder."""
+    monkeypatch.setattr(collect, "COURSE", folder)
+    monkeypatch.setattr("sys.argv", ["collect", SHORT, str(source)])
+    collect.main()
+
+
+def damaged(folder):
+    """Write an export of anna and ben, and some of which the second half is lost or changed."""
+    files = {"anna/a.ipynb": "{}", "ben/a.ipynb": "12345" * 2000}
+    whole = zipped(folder / "whole.zip", files).read_bytes()
+    (folder / "cut.zip").write_bytes(whole[: len(whole) // 2])
+    (folder / "changed.zip").write_bytes(whole.replace(b"12345", b"12335", 1))
+    for name, content in files.items():
+        (folder / "whole" / name).parent.mkdir(parents=True)
+        (folder / "whole" / name).write_text(content, encoding="utf-8")
+    with tarfile.open(folder / "whole.tar", "w") as archive:
+        archive.add(folder / "whole", ".")
+    (folder / "cut.tar").write_bytes((folder / "whole.tar").read_bytes()[:8_000])
+    (folder / "no.tar.gz").write_bytes(b"no")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("cut.zip", "BadZipFile: File is not a zip file"),
+        ("changed.zip", "BadZipFile: Bad CRC-32 for file 'ben/a.ipynb'"),
+        ("cut.tar", "ReadError: "),
+        ("no.tar.gz", "ReadError: "),
+    ],
+)
+def test_a_damaged_export_changes_nothing(name, words, tmp_path, monkeypatch):
+    damaged(tmp_path)
+    course_folder = tmp_path / "assignment"
+    old = course_folder / "submitted" / "anna" / SHORT / "old.ipynb"
+    old.parent.mkdir(parents=True)
+    old.write_text("{}", encoding="utf-8")
+    with pytest.raises(SystemExit) as error:
+        make_collect(monkeypatch, course_folder, tmp_path / name)
+    said = f"{tmp_path / name} cannot be read, nothing was collected: {words}"
+    assert str(error.value).startswith(said)
+    assert [path for path in course_folder.rglob("*") if path.is_file()] == [old]
+    make_collect(monkeypatch, course_folder, tmp_path / "whole.zip")
+    new = {path.name for path in old.parent.iterdir()}
+    assert new == {"a.ipynb", course.STAMP} and len([*course_folder.iterdir()]) == 1
+
+
+def test_collecting_asks_for_an_export(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="found no FROM; expected the export: make collect FROM="):
+        make_collect(monkeypatch, tmp_path, "")
+    assert not [*tmp_path.glob("submitted")]
+
+
 # --- Reading ----------------------------------------------------------------------------------
 
 

@@ -10,9 +10,11 @@ import re
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
 from assignment.grader import course, questions
-from assignment.grader.handin import MAX_BYTES, Unreadable, members, printable, stem
+from assignment.grader.handin import MAX_BYTES, Unreadable, members, printable, readable, stem
+from assignment.grader.questions import COURSE
 
 FORMS = {
     # Moodle: "Ada Lovelace_12345_assignsubmission_file_/1_from….ipynb", or flat.
@@ -45,14 +47,16 @@ def who(name, known, assignment):
 
 
 def collect(source, assignment, target):
-    """Sort an export into one folder for each student.
+    """Sort an export into one folder for each student, in ``submitted/``.
+
+    It is read to its end first: if it is damaged, what was handed in before stays.
 
     Parameters
     ----------
     source : Path
     assignment : str
     target : Path
-        ``submitted/``; what a student handed in before is replaced.
+        What the students in the export handed in before is replaced.
 
     Returns
     -------
@@ -60,7 +64,24 @@ def collect(source, assignment, target):
         Student → number of files.
     unused : list of (str, str)
         Files that were not used, and why.
+
+    Raises
+    ------
+    Unreadable
     """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=target.parent) as folder:  # beside it, so that moving is renaming
+        with readable():
+            found, unused = sort(source, assignment, Path(folder))
+        for student in found:
+            shutil.rmtree(target / student / assignment, ignore_errors=True)
+            (target / student).mkdir(parents=True, exist_ok=True)
+            (Path(folder) / student).rename(target / student / assignment)
+    return found, unused
+
+
+def sort(source, assignment, target):
+    """Write an export into an empty folder; return what :func:`collect` returns."""
     known, found, unused, newest = known_names(), {}, [], {}
     for name, changed, read in members(source):
         text = printable(name)
@@ -85,11 +106,9 @@ def collect(source, assignment, target):
         if len(content) > MAX_BYTES:
             unused.append((text, f"larger than {MAX_BYTES // 10**6} MB"))
             continue
-        folder = target / student / assignment
-        if student not in found:
-            shutil.rmtree(folder, ignore_errors=True)
-        path = folder / Path(*(os.fsdecode(printable(part).encode()) for part in inside.parts))
-        if student in found and path.exists():
+        parts = (os.fsdecode(printable(part).encode()) for part in inside.parts)
+        path = (target / student).joinpath(*parts)
+        if path.exists():
             unused.append((text, "the same name twice"))
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +118,7 @@ def collect(source, assignment, target):
         newest[student] = max(changed, newest.get(student, 0))
     for student, changed in newest.items():
         when = datetime.fromtimestamp(changed, UTC).isoformat()
-        (target / student / assignment / course.STAMP).write_text(when, encoding="utf-8")
+        (target / student / course.STAMP).write_text(when, encoding="utf-8")
     return found, unused
 
 
@@ -107,21 +126,24 @@ def main():
     """Collect what the command line says, and list everybody and everything."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=questions.names())
-    parser.add_argument("source", type=Path)
+    parser.add_argument("source")
     options = parser.parse_args()
-    if not options.source.exists():
-        raise SystemExit(f"{options.source}: not there; expected a zip, a tar or a folder")
-    target = questions.COURSE / "submitted"
+    if not options.source:  # as a path it would be the folder where we are
+        raise SystemExit("found no FROM; expected the export: make collect FROM=export.zip")
+    source = Path(options.source)
+    if not source.exists():
+        raise SystemExit(f"{source}: not there; expected a zip, a tar or a folder")
+    target = COURSE / "submitted"
     try:
-        found, unused = collect(options.source, options.name, target)
+        found, unused = collect(source, options.name, target)
     except Unreadable as error:
-        raise SystemExit(f"{options.source} cannot be read: {error}") from None
+        raise SystemExit(f"{source} cannot be read, nothing was collected: {error}") from None
     for student, count in sorted(found.items()):
         print(f"{student}: {count} files")
     for name, why in unused:
         print(f"not used: {name}: {why}")
     missing = sorted({*course.students()} - {*found})
-    print(f"{len(found)} students in {target.relative_to(questions.COURSE.parent)}", end="")
+    print(f"{len(found)} students in {target.relative_to(COURSE.parent)}", end="")
     print(f"; nothing from {', '.join(missing)}" if missing else "")
 
 
