@@ -111,6 +111,34 @@ def test_no_export_writes_outside_its_folder(tmp_path):
     assert not [*tmp_path.rglob("evil.ipynb")]
 
 
+def two_annas():
+    course.STUDENTS.write_text(
+        "student,name,moodle\nanna1,Anna Smith,101\nanna2,Anna Smith,102\nben,Ben,103\n",
+        encoding="utf-8",
+    )
+
+
+def test_two_students_of_one_name_are_told_apart_by_their_ids_or_refused(tmp_path):
+    end = "assignsubmission_file_/a.ipynb"
+    names = [f"Anna Smith_102_{end}", f"Anna Smith_9_{end}", f"Ben_101_{end}"]
+    names += [f"X_103_{end}", "Anna Smith/a.ipynb"]
+    source = zipped(tmp_path / "export.zip", {name: name for name in names})
+    two_annas()
+    found, unused = collect.collect(source, SHORT, tmp_path / "submitted")
+    assert found == {"anna2": 1, "ben": 1}
+    written = tmp_path / "submitted" / "anna2" / SHORT / "a.ipynb"
+    assert written.read_text(encoding="utf-8") == names[0]
+    said = "may be {}, by students.csv; expected one student"
+    assert dict(unused) == {
+        names[1]: "'Anna Smith' with the id 9 " + said.format("anna1 or anna2"),
+        names[2]: "'Ben' with the id 101 " + said.format("anna1 or ben"),
+        names[4]: "'Anna Smith' " + said.format("anna1 or anna2"),
+    }
+    course.STUDENTS.unlink()  # nobody says who is who, but two ids are two students
+    found, unused = collect.collect(source, SHORT, tmp_path / "submitted")
+    assert (names[1], "Anna Smith has the id 102; found 9: two of one name?") in unused
+
+
 def make_collect(monkeypatch, folder, source):
     """Run `make collect` into a folder."""
     monkeypatch.setattr(collect, "COURSE", folder)
@@ -401,6 +429,15 @@ def test_points_go_into_a_platforms_own_sheet(tmp_path):
         "Full name": "Anna Ångström",
         "Grade": 17.5,
     }
+
+
+def test_a_sheet_gets_no_points_for_a_name_of_two(tmp_path):
+    two_annas()
+    sheet, points = tmp_path / "moodle.csv", {"anna1": 1.0, "anna2": 2.0, "ben": 3.0}
+    text = "ID number,Full name\n102,Anna Smith\n,Anna Smith\n,Ben\n"
+    sheet.write_text(text, encoding="utf-8")
+    rows, left = export.fill("moodle", SHORT, 20, points, sheet)
+    assert [row["Grade"] for row in rows] == [2.0, "", 3.0] and left == ["anna1"]
 
 
 def test_gradescope_gets_every_question(assignment):

@@ -26,24 +26,32 @@ FORMS = {
 
 
 def known_names():
-    """Return ``{name in lower case: student}`` of all names in ``students.csv``."""
+    """Return ``{name in lower case: {students}}`` of all names in ``students.csv``."""
     out = {}
     for student, row in course.students().items():
-        for name in (student, *row.values()):
-            if name:
-                out[name.lower()] = student
+        for name in filter(None, (student, *row.values())):
+            out.setdefault(name.lower(), set()).add(student)
     return out
 
 
-def who(name, known, assignment):
-    """Return the student of a name that a platform uses, and whether the table knows it.
+def who(name, number, known, assignment):
+    """Return the student of a name and an id, if any, or None; and why it is nobody.
 
-    GitHub Classroom calls a repository ``assignment-account``.
+    Two students may share a name, and a name may be another one's id: only who fits all that is
+    known is meant. GitHub Classroom calls a repository ``assignment-account``.
     """
-    names = [*name, *(n.removeprefix(f"{assignment}-") for n in name)]
-    found = [known[n.lower()] for n in names if n.lower() in known]
-    plain = re.sub(r"^[=+@-]", "_", printable(names[len(name)]))
-    return (found[0], True) if found else (plain, not known)
+    plain = name.removeprefix(f"{assignment}-")
+    if not known:
+        return re.sub(r"^[=+@-]", "_", printable(plain)), ""
+    found = [known[n.lower()] for n in (name, plain, number or "") if n.lower() in known]
+    if not found:
+        near = course.suggestion(plain, known)
+        return None, f"{printable(plain)!r} is not in {course.STUDENTS.name}{near}"
+    if len(fits := set.intersection(*found)) == 1:
+        return fits.pop(), ""
+    several = " or ".join(sorted(set.union(*found)))
+    given = " with the id ".join(filter(None, (repr(printable(plain)), number)))
+    return None, f"{given} may be {several}, by {course.STUDENTS.name}; expected one student"
 
 
 def collect(source, assignment, target):
@@ -82,7 +90,7 @@ def collect(source, assignment, target):
 
 def sort(source, assignment, target):
     """Write an export into an empty folder; return what :func:`collect` returns."""
-    known, found, unused, newest = known_names(), {}, [], {}
+    known, found, unused, newest, owner = known_names(), {}, [], {}, {}
     for name, changed, read in members(source):
         text = printable(name)
         form = next((m for form in FORMS.values() if (m := form.fullmatch(str(name)))), None)
@@ -93,11 +101,12 @@ def sort(source, assignment, target):
         if form is None or hidden or read is None or inside.is_absolute():
             unused.append((text, "hidden" if hidden else "a link" if not read else "whose it is"))
             continue
-        ids = form.groupdict()
-        student, mapped = who([stem(ids["who"]), *filter(None, [ids.get("id")])], known, assignment)
-        if not mapped:
-            near = course.suggestion(student, known)
-            unused.append((text, f"{student!r} is not in {course.STUDENTS.name}{near}"))
+        number = form.groupdict().get("id")
+        student, why = who(stem(form["who"]), number, known, assignment)
+        if number and student and owner.setdefault(student, number) != number:
+            why = f"{student} has the id {owner[student]}; found {number}: two of one name?"
+        if why:
+            unused.append((text, why))
             continue
         if inside.name == course.STAMP:
             unused.append((text, "the name is reserved"))

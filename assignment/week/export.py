@@ -55,7 +55,8 @@ def fill(platform, title, most, points, sheet=None):
         row.setdefault(column, "")
         values = [row[name] for name in columns]
         values += [value.removeprefix("Participant ") for value in values]
-        student = next((s for v in values if (s := names.get(v.lower(), v)) in points), None)
+        known = (names.get(value.lower(), {value}) for value in values)
+        student = next((s for s, *others in known if not others and s in points), None)
         left.discard(student)
         if student and points[student] is not None:
             row[column] = points[student]
