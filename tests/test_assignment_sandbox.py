@@ -560,7 +560,7 @@ def test_everyone_in_a_hostile_class_has_a_row_with_what_it_deserves(hostile):
         "several": "the cell answer_masked_mean was missing",
         "20000 cells": "it has 20000 cells, expected at most",
         "deep": "it is not JSON",
-        "bomb": "it holds more than 30 MB",
+        "bomb": "bomb.zip cannot be read: it holds more than 30 MB",
         "broken": "broken.zip cannot be read",
         "empty": f"{MASKS}.ipynb was not handed in",
         "tardy": "2 days late: 20% taken off",

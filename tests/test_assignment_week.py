@@ -1,17 +1,20 @@
 """The instructor's week: collecting, reading whatever came, dates, groups, exports, likeness."""
 
 import copy
+import csv
 import io
 import json
+import re
 import tarfile
 import zipfile
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from assignment.grader import course, handin, pages, questions
+from assignment.grader import by_hand, course, handin, pages, questions
 from assignment.week import collect, export, similar
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -106,6 +109,88 @@ def test_no_export_writes_outside_its_folder(tmp_path):
     found, unused = collect.collect(source, SHORT, tmp_path / "a" / "b" / "submitted")
     assert found == {"anna": 1} and len(unused) == 4
     assert not [*tmp_path.rglob("evil.ipynb")]
+
+
+def two_annas():
+    course.STUDENTS.write_text(
+        "student,name,moodle\nanna1,Anna Smith,101\nanna2,Anna Smith,102\nben,Ben,103\n",
+        encoding="utf-8",
+    )
+
+
+def test_two_students_of_one_name_are_told_apart_by_their_ids_or_refused(tmp_path):
+    end = "assignsubmission_file_/a.ipynb"
+    names = [f"Anna Smith_102_{end}", f"Anna Smith_9_{end}", f"Ben_101_{end}"]
+    names += [f"X_103_{end}", "Anna Smith/a.ipynb"]
+    source = zipped(tmp_path / "export.zip", {name: name for name in names})
+    two_annas()
+    found, unused = collect.collect(source, SHORT, tmp_path / "submitted")
+    assert found == {"anna2": 1, "ben": 1}
+    written = tmp_path / "submitted" / "anna2" / SHORT / "a.ipynb"
+    assert written.read_text(encoding="utf-8") == names[0]
+    said = "may be {}, by students.csv; expected one student"
+    assert dict(unused) == {
+        names[1]: "'Anna Smith' with the id 9 " + said.format("anna1 or anna2"),
+        names[2]: "'Ben' with the id 101 " + said.format("anna1 or ben"),
+        names[4]: "'Anna Smith' " + said.format("anna1 or anna2"),
+    }
+    course.STUDENTS.unlink()  # nobody says who is who, but two ids are two students
+    found, unused = collect.collect(source, SHORT, tmp_path / "submitted")
+    assert (names[1], "Anna Smith has the id 102; found 9: two of one name?") in unused
+
+
+def make_collect(monkeypatch, folder, source):
+    """Run `make collect` into a folder."""
+    monkeypatch.setattr(collect, "COURSE", folder)
+    monkeypatch.setattr("sys.argv", ["collect", SHORT, str(source)])
+    collect.main()
+
+
+def damaged(folder):
+    """Write an export of anna and ben, and some of which the second half is lost or changed."""
+    files = {"anna/a.ipynb": "{}", "ben/a.ipynb": "12345" * 2000}
+    whole = zipped(folder / "whole.zip", files).read_bytes()
+    (folder / "cut.zip").write_bytes(whole[: len(whole) // 2])
+    (folder / "changed.zip").write_bytes(whole.replace(b"12345", b"12335", 1))
+    for name, content in files.items():
+        (folder / "whole" / name).parent.mkdir(parents=True)
+        (folder / "whole" / name).write_text(content, encoding="utf-8")
+    with tarfile.open(folder / "whole.tar", "w") as archive:
+        archive.add(folder / "whole", ".")
+    (folder / "cut.tar").write_bytes((folder / "whole.tar").read_bytes()[:8_000])
+    (folder / "no.tar.gz").write_bytes(b"no")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("cut.zip", "BadZipFile: File is not a zip file"),
+        ("changed.zip", "BadZipFile: Bad CRC-32 for file 'ben/a.ipynb'"),
+        ("cut.tar", "ReadError: "),
+        ("no.tar.gz", "ReadError: "),
+    ],
+)
+def test_a_damaged_export_changes_nothing(name, words, tmp_path, monkeypatch):
+    damaged(tmp_path)
+    course_folder = tmp_path / "assignment"
+    old = course_folder / "submitted" / "anna" / SHORT / "old.ipynb"
+    old.parent.mkdir(parents=True)
+    old.write_text("{}", encoding="utf-8")
+    with pytest.raises(SystemExit) as error:
+        make_collect(monkeypatch, course_folder, tmp_path / name)
+    said = f"{tmp_path / name} cannot be read, nothing was collected: {words}"
+    assert str(error.value).startswith(said)
+    assert [path for path in course_folder.rglob("*") if path.is_file()] == [old]
+    make_collect(monkeypatch, course_folder, tmp_path / "whole.zip")
+    new = {path.name for path in old.parent.iterdir()}
+    assert new == {"a.ipynb", course.STAMP} and len([*course_folder.iterdir()]) == 1
+
+
+def test_collecting_asks_for_an_export(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="found no FROM; expected the export: make collect FROM="):
+        make_collect(monkeypatch, tmp_path, "")
+    assert not [*tmp_path.glob("submitted")]
 
 
 # --- Reading ----------------------------------------------------------------------------------
@@ -217,6 +302,33 @@ def test_other_files_are_named_with_the_reason(tmp_path, assignment):
         assert reasons[name] == words
 
 
+@pytest.mark.parametrize("ending", [*handin.ARCHIVES, ".TAR.GZ"])
+def test_an_archive_in_a_folder_is_opened_whatever_its_ending(ending, tmp_path, assignment):
+    folder = tmp_path / "anna" / SHORT  # as collecting puts it
+    folder.mkdir(parents=True)
+    path = folder / f"work.v2{ending}"
+    if ending == ".zip":
+        zipped(path, {f"work/{BOOK.name}": BOOK.read_bytes()})
+    else:
+        kind = {".tar": "", ".tgz": "gz"}.get(ending, ending.lower().split(".")[-1])
+        with tarfile.open(path, f"w:{kind}") as archive:
+            archive.add(BOOK, f"work/{BOOK.name}")
+    found = handin.read("anna", [tmp_path / "anna"], assignment)
+    assert [*found.notebooks] == ["masks_and_padding"] and found.messages == found.unused == []
+
+
+def test_what_is_too_much_or_broken_is_said_once(tmp_path, assignment, monkeypatch):
+    monkeypatch.setattr(handin, "MAX_BYTES", 2_000_000)
+    zipped(tmp_path / "bomb.zip", {"a.ipynb": bytes(2_000_001)})
+    (tmp_path / "broken.zip").write_bytes(b"PK")
+    for name, words in {
+        "bomb.zip": "it holds more than 2 MB",
+        "broken.zip": "BadZipFile: File is not a zip file",
+    }.items():
+        found = handin.read("anna", [tmp_path / name], assignment)
+        assert found.messages[0] == f"{name} cannot be read: {words}"
+
+
 def test_formulas_are_shown_and_cannot_act():
     page = pages.text(
         "$x_t^2$ $$\\frac{a}{b}$$ $\\href{javascript:alert(1)}{x}$ $\\frac{$ <b>b</b>"
@@ -319,6 +431,15 @@ def test_points_go_into_a_platforms_own_sheet(tmp_path):
     }
 
 
+def test_a_sheet_gets_no_points_for_a_name_of_two(tmp_path):
+    two_annas()
+    sheet, points = tmp_path / "moodle.csv", {"anna1": 1.0, "anna2": 2.0, "ben": 3.0}
+    text = "ID number,Full name\n102,Anna Smith\n,Anna Smith\n,Ben\n"
+    sheet.write_text(text, encoding="utf-8")
+    rows, left = export.fill("moodle", SHORT, 20, points, sheet)
+    assert [row["Grade"] for row in rows] == [2.0, "", 3.0] and left == ["anna1"]
+
+
 def test_gradescope_gets_every_question(assignment):
     answers = {q.name: {"right": True, "message": ""} for q in assignment.questions}
     answers["mask_from_lengths"] = {"right": False, "message": "off by up to 1"}
@@ -338,12 +459,65 @@ def test_a_spreadsheet_reads_text_not_formulas(tmp_path):
     assert text.splitlines()[1] == "'=cmd|' /C calc'!A0,-1.5,2"
 
 
+def test_our_tables_are_read_as_they_were_written(tmp_path):
+    texts = {"".join(signs) for n in (1, 2, 3) for signs in product("'=+@-\t\r5a ,;\"\n", repeat=n)}
+    texts = sorted(text for text in texts if text == text.rstrip() and text[0] not in " \n")
+    course.write_table(tmp_path / "t.csv", [{"a": text} for text in texts])
+    assert [row["a"] for row in course.read_table(tmp_path / "t.csv")] == texts
+    formula = re.compile("[=+@\t\r-]")
+    with open(tmp_path / "t.csv", newline="", encoding="utf-8-sig") as file:
+        cells = [cell for (cell,) in csv.reader(file)]
+    assert {cell for cell in cells if formula.match(cell)} == {"-5", "-55"}
+
+
+def test_what_graders_write_stays_whatever_it_begins_with(tmp_path, monkeypatch):
+    monkeypatch.setattr(by_hand, "COURSE", tmp_path)
+    monkeypatch.setattr(by_hand, "FOLDER", tmp_path / "by_hand")
+    comment, sheet = "-1: axes not named", tmp_path / "by_hand" / SHORT / "sheet.csv"
+    sheet.parent.mkdir(parents=True)
+    sheet.write_text(f"student,essay,essay_comment\nanna,3,{comment}\n", encoding="utf-8")
+    for _ in range(3):
+        marks, notes = by_hand.update(SHORT, {"essay": 4}, {"anna": {"essay": "text"}})
+        assert marks["anna"]["essay"] == (3, comment, "") and not notes
+    assert sheet.read_text(encoding="utf-8-sig").count("'") == 1
+
+
+def exported(folder, monkeypatch, assignment, lines, *words):
+    """Run `make export` on points in a folder; return where it wrote."""
+    monkeypatch.setattr(export, "COURSE", folder)
+    monkeypatch.setattr(export, "grades", lambda name: folder / "grades.csv")
+    monkeypatch.setattr(export.questions, "load", lambda name: assignment)
+    kept = {"answers": {}, "seconds": 3.0, "messages": []}
+    monkeypatch.setattr(export, "kept", lambda name, student: kept)
+    course.write_table(folder / "grades.csv", lines)
+    monkeypatch.setattr("sys.argv", ["export", SHORT, *words])
+    export.main()
+    return folder / "exports"
+
+
+def test_a_platforms_own_cells_go_back_as_they_came(tmp_path, monkeypatch, assignment):
+    lines = [{"student": "anna", "total": 17.5, "waits_for": ""}]
+    sheet = tmp_path / "moodle.csv"
+    text = "ID number,Grade,Remark\n101,-,-\n102,-,'-1\n"
+    sheet.write_text(text, encoding="utf-8")
+    folder = exported(tmp_path, monkeypatch, assignment, lines, "moodle", "--sheet", str(sheet))
+    written = (folder / f"{SHORT}-moodle.csv").read_text(encoding="utf-8-sig")
+    assert written == text.replace("101,-", "101,17.5")
+
+
+def test_gradescope_gets_nothing_for_who_waits(tmp_path, monkeypatch, assignment, capsys):
+    line = {"total": 17, "essay_sorting": "1", "waits_for": ""}
+    for waits, written in (("", {"anna", "ben"}), ("essay_sorting", {"anna"})):
+        lines = [{"student": "anna", **line}, {"student": "ben", **line, "waits_for": waits}]
+        folder = exported(tmp_path, monkeypatch, assignment, lines, "gradescope")
+        assert {path.parent.name for path in folder.rglob("results.json")} == written
+    assert capsys.readouterr().out.endswith("wait for points by hand: ben\n")
+
+
 # --- Likeness ---------------------------------------------------------------------------------
 
 
 def test_a_copy_with_other_names_is_found_and_independent_work_is_not(assignment):
-    import re
-
     given = "\n".join(cell.source for cell in assignment.cells if cell.role == "given")
     first = "\n".join(cell.source for cell in assignment.cells if cell.role == "answer")
     alike = re.sub(

@@ -17,26 +17,33 @@ from assignment.grader.questions import COURSE
 
 STUDENTS, GROUPS, DATES = (COURSE / name for name in ("students.csv", "groups.csv", "course.toml"))
 STAMP = "timestamp.txt"  # nbgrader's name for when something was handed in
+# A sign that is no number, also behind quotes: text with a quote of its own gets one more, so that
+# reading takes off ours alone.
+FORMULA = re.compile(r"'*(?!-?[\d.]+\Z)[=+@\t\r-]")
 
 
 # --- Tables -----------------------------------------------------------------------------------
 
 
-def read_table(path):
-    """Read a CSV with commas or semicolons; a list of rows, empty if there is no file."""
+def read_table(path, ours=True):
+    """Read a CSV with commas or semicolons; a list of rows, empty if there is no file.
+
+    ``ours=False``, here and in :func:`write_table`: a platform's table, cells stay as they are.
+    """
     if not path.exists():
         return []
     with open(path, newline="", encoding="utf-8-sig") as file:
         head = file.readline()
         file.seek(0)
         rows = csv.DictReader(file, delimiter=";" if head.count(";") > head.count(",") else ",")
+        cell = plain if ours else str
         return [
-            {(k or "").strip(): (v or "").strip() for k, v in row.items() if k is not None}
+            {k.strip(): cell((v or "").strip()) for k, v in row.items() if k is not None}
             for row in rows
         ]
 
 
-def write_table(path, rows, columns=None):
+def write_table(path, rows, columns=None, ours=True):
     """Write a CSV that spreadsheet programs read as text and numbers, never as formulas."""
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = columns or list(rows[0]) if rows else columns or ["student"]
@@ -44,18 +51,18 @@ def write_table(path, rows, columns=None):
         writer = csv.writer(file)
         writer.writerow(columns)
         for row in rows:
-            writer.writerow([harmless(row.get(column, "")) for column in columns])
+            cells = [row.get(column, "") for column in columns]
+            writer.writerow(map(harmless, cells) if ours else cells)
 
 
 def harmless(value):
     """Put a quote before text that a spreadsheet would take for a formula."""
-    if isinstance(value, str) and re.match(r"[=+@\t\r-]", value) and not _is_number(value):
-        return "'" + value
-    return value
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
 
 
-def _is_number(text):
-    return re.fullmatch(r"-?[\d.]+", text) is not None
+def plain(text):
+    """Take off the quote that :func:`harmless` put before a text."""
+    return text[1:] if text[:1] == "'" and FORMULA.match(text) else text
 
 
 # --- Students and groups ----------------------------------------------------------------------

@@ -201,10 +201,9 @@ def compare(assignment, rows, table, with_pages):
         found = {
             "the answers": sum(points_of(rows[student], checks).values()),
             "the gradebook": row["automatic"],
-            "the CSV": float(written[course.harmless(student)]["automatic"]),
+            "the CSV": float(written[student]["automatic"]),
         }
-        totals = {"the gradebook": row["total"]}
-        totals["the CSV"] = float(written[course.harmless(student)]["total"])
+        totals = {"the gradebook": row["total"], "the CSV": float(written[student]["total"])}
         if with_pages:
             for path in sorted((FEEDBACK / student / assignment.name).glob("*.html")):
                 page = path.read_text(encoding="utf-8")

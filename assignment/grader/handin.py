@@ -5,6 +5,7 @@ each file that is not used is listed with the reason.
 """
 
 import ast
+import contextlib
 import hashlib
 import json
 import os
@@ -88,6 +89,17 @@ def stem(name):
     return name
 
 
+@contextlib.contextmanager
+def readable():
+    """Turn whatever goes wrong while reading into Unreadable."""
+    try:
+        yield
+    except Unreadable:
+        raise
+    except Exception as error:  # zipfile, tarfile, zlib, lzma each have their own
+        raise Unreadable(f"{type(error).__name__}: {printable(error)[:120]}") from None
+
+
 def read_files(path, unused, nested=True):
     """Read all files of a folder, an archive, or one file.
 
@@ -109,7 +121,7 @@ def read_files(path, unused, nested=True):
         If an archive is broken, or it all is too much.
     """
     found, total = [], 0
-    try:
+    with readable():
         for name, changed, read in members(path):
             hidden = any(part.startswith((".", "__")) for part in name.parts)
             content = read(MAX_BYTES - total + 1) if read else b""  # what is hidden counts too
@@ -122,10 +134,6 @@ def read_files(path, unused, nested=True):
                 unused.append((str(name), "hidden" if hidden else "a link or no file"))
                 continue
             found.append(File(name, changed, content))
-    except (OSError, EOFError, ValueError, RuntimeError, NotImplementedError) as error:
-        raise Unreadable(f"{type(error).__name__}: {printable(error)[:120]}") from None
-    except Exception as error:  # zipfile, tarfile, zlib, lzma each have their own
-        raise Unreadable(f"{type(error).__name__}: {printable(error)[:120]}") from None
     if nested and not any(file.name.suffix.lower() == ".ipynb" for file in found):
         for file in [file for file in found if is_archive(file.name.name)]:
             found.remove(file)
@@ -138,7 +146,7 @@ def _inside(file, unused):
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"archive{Path(file.name.name).suffix}"
+        path = Path(folder) / f"archive{file.name.name[len(stem(file.name.name)) :]}"
         path.write_bytes(file.content)
         try:
             return read_files(path, unused, nested=False)

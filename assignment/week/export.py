@@ -47,7 +47,7 @@ def fill(platform, title, most, points, sheet=None):
         if platform == "canvas":
             rows.insert(0, {"Student": "    Points Possible", column: most})
         return rows, []
-    rows, names, left = course.read_table(sheet), known_names(), {*points}
+    rows, names, left = course.read_table(sheet, ours=False), known_names(), {*points}
     columns = [name for name in NAMES[platform] if rows and name in rows[0]]
     if not columns:
         raise SystemExit(f"{sheet}: found none of the columns {', '.join(NAMES[platform])}")
@@ -55,7 +55,8 @@ def fill(platform, title, most, points, sheet=None):
         row.setdefault(column, "")
         values = [row[name] for name in columns]
         values += [value.removeprefix("Participant ") for value in values]
-        student = next((s for v in values if (s := names.get(v.lower(), v)) in points), None)
+        known = (names.get(value.lower(), {value}) for value in values)
+        student = next((s for s, *others in known if not others and s in points), None)
         left.discard(student)
         if student and points[student] is not None:
             row[column] = points[student]
@@ -96,27 +97,28 @@ def main():
     parser.add_argument("--sheet", type=Path, help="the platform's own, to be filled in")
     options = parser.parse_args()
     assignment = questions.load(options.name)
-    lines = {
-        row["student"].removeprefix("'"): row for row in course.read_table(grades(options.name))
-    }
+    lines = {row["student"]: row for row in course.read_table(grades(options.name))}
     if not lines:
         raise SystemExit("found no points; expected some: run `make grade`")
     folder = COURSE / "exports"
+    points = {s: None if line["waits_for"] else float(line["total"]) for s, line in lines.items()}
+    waiting, left = [student for student, p in points.items() if p is None], []
     if options.platform == "gradescope":
         for student, line in lines.items():
             path = folder / "gradescope" / student / "results.json"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            content = results(assignment, kept(options.name, student), line)
-            path.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        print(f"Written: {(folder / 'gradescope').relative_to(COURSE.parent)}/STUDENT/results.json")
-        return
-    points = {s: None if line["waits_for"] else float(line["total"]) for s, line in lines.items()}
-    most = sum(cell.points for cell in assignment.cells)
-    rows, left = fill(options.platform, options.name, most, points, options.sheet)
-    path = folder / f"{options.name}-{options.platform}.csv"
-    course.write_table(path, rows, [*dict.fromkeys(name for row in rows for name in row)])
+            path.unlink(missing_ok=True)  # what was exported before the student had to wait
+            if student not in waiting:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                content = results(assignment, kept(options.name, student), line)
+                path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        path = folder / "gradescope" / "STUDENT" / "results.json"
+    else:
+        most = sum(cell.points for cell in assignment.cells)
+        rows, left = fill(options.platform, options.name, most, points, options.sheet)
+        path = folder / f"{options.name}-{options.platform}.csv"
+        columns = [*dict.fromkeys(name for row in rows for name in row)]
+        course.write_table(path, rows, columns, ours=options.sheet is None)
     print(f"Written: {path.relative_to(COURSE.parent)}")
-    waiting = [student for student, p in points.items() if p is None]
     for what, names in (("wait for points by hand", waiting), ("not in the sheet", left)):
         if names:
             print(f"{what}: {', '.join(names)}")
