@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import tensorflow as tf
 
-from helpers.padding import check_padding_value
+from helpers.padding import check_padding_value, untuned
 
 
 def bucket_edges(lengths, buckets):
@@ -82,7 +82,8 @@ def bucketed_batches(
     )
     sizes = np.bincount(np.digitize(key, edges))
     number = sum(size // batch_size + (handfuls and size % batch_size > 0) for size in sizes)
-    return batches.apply(tf.data.experimental.assert_cardinality(int(number))).prefetch(2)
+    batches = batches.apply(tf.data.experimental.assert_cardinality(int(number)))
+    return untuned(batches.prefetch(2))
 
 
 # How batches are drawn, by the name in a run's settings; None leaves it to helpers.training.

@@ -13,7 +13,7 @@ import tensorflow as tf
 from scipy.special import log_softmax
 from tqdm import tqdm
 
-from helpers.padding import fit_scaling, pad
+from helpers.padding import fit_scaling, pad, untuned
 from helpers.training import split_validation
 from helpers.transcription import (
     PADDING,
@@ -161,7 +161,7 @@ def _batches(sequences, settings):
     y = tf.TensorSpec((None, None), tf.int32)
     if settings.kind == "attention":
         x = (x, tf.TensorSpec((None, SEGMENTS[1] + 1), tf.int32))
-    return tf.data.Dataset.from_generator(draw, output_signature=(x, y)).prefetch(2)
+    return untuned(tf.data.Dataset.from_generator(draw, output_signature=(x, y)).prefetch(2))
 
 
 # --- Writing down -----------------------------------------------------------------------------

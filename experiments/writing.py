@@ -23,6 +23,7 @@ from helpers.padding import (
     resample_by_arc_length,
     scale_keep_aspect,
     scale_per_file,
+    untuned,
 )
 from helpers.training import fit, settings_for, split_validation
 
@@ -218,7 +219,7 @@ class Copies:
         widths = (5 + self.classes, 3)
         signature = tuple(tf.TensorSpec((None, None, width), tf.float32) for width in widths)
         batches = tf.data.Dataset.from_generator(self.epoch, output_signature=signature)
-        return batches.apply(tf.data.experimental.assert_cardinality(len(self)))
+        return untuned(batches.apply(tf.data.experimental.assert_cardinality(len(self))))
 
 
 # --- Training ---------------------------------------------------------------------------------

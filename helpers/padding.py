@@ -244,7 +244,20 @@ def padded_batches(x, batch_size, value, y=None, files=None, shuffle_seed=None):
         padded = tf.gather(steps, index).to_tensor(default_value=np.float32(value))
         return padded if labels is None else (padded, tf.gather(labels, index))
 
-    return order.batch(batch_size).map(batch).prefetch(2)
+    return untuned(order.batch(batch_size).map(batch).prefetch(2))
+
+
+def untuned(batches):
+    """Return a tf.data.Dataset without the thread that tunes it.
+
+    Here is nothing to tune. The thread sleeps, twice as long each time, and at the end of an epoch
+    one would often wait for it, up to as long as the epoch took.
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.with_options(options)
 
 
 # --- A reading that needs no future -----------------------------------------------------------

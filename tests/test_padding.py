@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from experiments.batches import bucketed_batches
 from helpers.data import DataFormatError
 from helpers.padding import (
     check_padding_value,
@@ -184,3 +185,11 @@ def test_segment_means():
     x = np.arange(10, dtype=np.float32)[:, None]
     assert segment_means(x, 5).tolist() == [0.5, 2.5, 4.5, 6.5, 8.5]
     assert segment_means(x[:2], 4).tolist() == [0, 0, 1, 1]
+
+
+def test_no_epoch_waits_for_a_thread_that_tunes():
+    x = [np.full((length, 2), 0.5) for length in (3, 1, 2, 5)]
+    ways = padded_batches(x, 2, -1.0), bucketed_batches(x, 2, -1.0, np.zeros(4), buckets=1)
+    for batches in ways:
+        assert batches.options().autotune.enabled is False
+        assert batches.cache().options().autotune.enabled is False
