@@ -208,7 +208,7 @@ def test_without_a_mask_padding_is_read(toy):
 
 
 def test_batches_on_trial_have_to_be_given(toy):
-    with pytest.raises(ValueError, match="by_length: found None"):
+    with pytest.raises(ValueError, match="by_length': found make_batches None"):
         fit(toy, quick(batches="by_length"), progress=False)
 
 
