@@ -23,7 +23,7 @@ UNSEEN = """() => [...document.querySelectorAll("article mjx-container")].filter
     || !formula.querySelector("math");
 }).map(formula => formula.textContent)"""
 
-# Where the script does not know an icon, it draws three blinking dots.
+# For an icon that it does not know the script draws a picture of several parts, which moves.
 DRAWN = """() => [...document.querySelectorAll("svg[data-icon]")]
   .map(icon => icon.querySelectorAll("path").length === 1 && !icon.querySelector("animate"))"""
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from conftest import some
+from toys import assert_learns_through_its_mask
 
 from experiments import scan_costs
 from experiments.plan import chosen_rates, planned_scan_pilots, planned_scan_runs
@@ -247,13 +248,7 @@ def test_models_learn_through_their_mask_and_come_back_from_disk(name, pooling, 
     keras.utils.set_random_seed(1)
     twin = build(name, architecture, 2, 5, -1.0)
     assert np.array_equal(model(short), twin(short))  # the seed decides the weights
-    assert np.allclose(model(short), model(long), atol=1e-5)
-    before = model.evaluate(short, y, verbose=0)[0]
-    model.fit(short, y, epochs=20, verbose=0)
-    assert model.evaluate(short, y, verbose=0)[0] < before
-    model.save(tmp_path / "model.keras")
-    again = keras.models.load_model(tmp_path / "model.keras")
-    assert np.allclose(model(short), again(short), atol=1e-6)
+    assert_learns_through_its_mask(model, short, long, y, tmp_path)
 
 
 # --- Tasks ------------------------------------------------------------------------------------

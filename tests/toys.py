@@ -1,5 +1,6 @@
-"""A small data set that every network learns within a few epochs."""
+"""A small data set that every network learns within a few epochs, and what every model must do."""
 
+import keras
 import numpy as np
 
 from helpers.data import SequenceDataset, Sequences
@@ -30,3 +31,14 @@ def quick(seed=0, architecture=5, layer="SimpleRNN", **changes):
     """Return settings of a run of three epochs."""
     settings = {"scaling": "none", "max_epochs": 3, "patience": 5, **changes}
     return settings_for("handwriting", layer, architecture, seed, **settings)
+
+
+def assert_learns_through_its_mask(model, short, long, y, folder):
+    """More padding changes no output, training lowers the loss, and it comes back from disk."""
+    assert np.allclose(model(short), model(long), atol=1e-5)
+    before = model.evaluate(short, y, verbose=0)[0]
+    model.fit(short, y, epochs=20, verbose=0)
+    assert model.evaluate(short, y, verbose=0)[0] < before
+    model.save(folder / "model.keras")
+    again = keras.models.load_model(folder / "model.keras")
+    assert np.allclose(model(short), again(short), atol=1e-6)
